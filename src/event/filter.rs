@@ -1,0 +1,126 @@
+//! Type filters (`types=financial:*,campaign:stop`), as feeds and live sessions take them.
+
+use super::{EventType, Malformed};
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest filter list that is read; more would make one request expensive for all others.
+const MAX_ENTRIES: usize = 1000;
+
+/// Which types a reader wants: any of a list of patterns in which `*` stands for any run of characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeFilter(Vec<String>);
+
+impl TypeFilter {
+    /// Every type: what an absent `types=` means.
+    pub fn any() -> Self {
+        Self(vec!["*".to_owned()])
+    }
+
+    /// Whether the filter lets `ty` through.
+    pub fn matches(&self, ty: &EventType) -> bool {
+        self.0.iter().any(|pattern| glob(pattern.as_bytes(), ty.as_str().as_bytes()))
+    }
+
+    /// The patterns, in the order they were given.
+    pub fn patterns(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The types it names, when it has no wildcard: readers then need no list of all types.
+    pub fn exact(&self) -> Option<&[String]> {
+        self.0.iter().all(|p| !p.contains('*')).then_some(&self.0)
+    }
+}
+
+impl FromStr for TypeFilter {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let mut entries: Vec<String> = Vec::new();
+        for entry in text.split(',') {
+            // A pattern is well-formed when some type could match it with one-character wildcards.
+            if entry.len() > 255 || entry.replace('*', "x").parse::<EventType>().is_err() {
+                return Err(Malformed::new(format!(
+                    "'{}' is not a type or a pattern of one; a filter is a comma-separated list of types in which '*' matches any run of characters",
+                    entry.chars().take(80).collect::<String>()
+                )));
+            }
+            if entries.len() == MAX_ENTRIES {
+                return Err(Malformed::new(format!("a filter has at most {MAX_ENTRIES} entries")));
+            }
+            entries.push(entry.to_owned());
+        }
+        Ok(Self(entries))
+    }
+}
+
+impl fmt::Display for TypeFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+/// Greedy match with one point of return: linear in practice, quadratic at worst, never exponential.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if p < pattern.len() && pattern[p] == b'*' {
+            retry = Some((p + 1, t));
+            p += 1;
+        } else if p < pattern.len() && pattern[p] == text[t] {
+            p += 1;
+            t += 1;
+        } else if let Some((after_star, from)) = retry {
+            retry = Some((after_star, from + 1));
+            p = after_star;
+            t = from + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|&b| b == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn matches(filter: &str, ty: &str) -> bool {
+        filter.parse::<TypeFilter>().unwrap().matches(&ty.parse().unwrap())
+    }
+
+    #[test]
+    fn patterns_match_runs_of_characters() {
+        assert!(matches("*", "a:b"));
+        assert!(matches("financial:*", "financial:end-budget"));
+        assert!(matches("x,financial:*", "financial:a:b"));
+        assert!(matches("*:end", "a:b:end"));
+        assert!(matches("a*b*c", "a:xx-b.b-c"));
+        assert!(matches("a**", "a"));
+        assert!(!matches("financial:*", "financial"));
+        assert!(!matches("a", "ab"));
+        assert!(!matches("*:end", "a:ending"));
+    }
+
+    #[test]
+    fn malformed_entries_are_refused() {
+        for bad in ["", ",", "a,", ",a", "a b", "a::b", ":*", "a,,b", "é"] {
+            assert!(bad.parse::<TypeFilter>().is_err(), "{bad}");
+        }
+        assert!(vec!["a"; MAX_ENTRIES + 1].join(",").parse::<TypeFilter>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_made_from_a_type_matches_it(ty in "[a-c]{1,4}(:[a-c]{1,4}){0,2}", cut in 0usize..14, len in 0usize..14) {
+            let cut = cut.min(ty.len());
+            let end = (cut + len).min(ty.len());
+            let pattern = format!("{}*{}", &ty[..cut], &ty[end..]);
+            prop_assume!(pattern.parse::<TypeFilter>().is_ok());
+            prop_assert!(matches(&pattern, &ty), "{} {}", pattern, ty);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! How long an event of a type is kept.
+
+use super::{Malformed, Millis, parse_duration};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::str::FromStr;
+use std::time::Duration;
+
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// A type's time to live; remembers how it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ttl {
+    text: String,
+    keep: Keep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Permanent,
+    Ephemeral,
+    For(Millis),
+}
+
+impl Ttl {
+    /// Kept for ever.
+    pub fn permanent() -> Self {
+        Self { text: "permanent".into(), keep: Keep::Permanent }
+    }
+
+    /// Delivered to streams and live sessions, never in a feed.
+    pub fn is_ephemeral(&self) -> bool {
+        self.keep == Keep::Ephemeral
+    }
+
+    /// The lifetime in milliseconds; `None` when permanent, 0 when ephemeral.
+    pub fn millis(&self) -> Option<Millis> {
+        match self.keep {
+            Keep::Permanent => None,
+            Keep::Ephemeral => Some(0),
+            Keep::For(ms) => Some(ms),
+        }
+    }
+
+    /// Whether an event committed at `created` still shows at `now`.
+    pub fn shows(&self, created: Millis, now: Millis) -> bool {
+        self.millis().is_none_or(|ms| now < created.saturating_add(ms))
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for Ttl {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let keep = match text {
+            "permanent" => Keep::Permanent,
+            "ephemeral" => Keep::Ephemeral,
+            other => {
+                let duration = parse_duration(other).map_err(|_| {
+                    Malformed::new(
+                        "a ttl is \"permanent\", \"ephemeral\" or a duration such as \"24days\", \"1h30m\" or \"2 weeks\"",
+                    )
+                })?;
+                if duration < Duration::from_secs(1) || duration > LONGEST || other.contains("ms") {
+                    return Err(Malformed::new("a ttl is at least 1 second and at most 100 years, in whole seconds"));
+                }
+                Keep::For(Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX))
+            }
+        };
+        Ok(Self { text: text.to_owned(), keep })
+    }
+}
+
+impl Serialize for Ttl {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ttl {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_shows_until_its_last_millisecond() {
+        let ttl: Ttl = "2s".parse().unwrap();
+        assert!(ttl.shows(1000, 2999));
+        assert!(!ttl.shows(1000, 3000));
+        assert!(Ttl::permanent().shows(0, Millis::MAX));
+        assert!(!"ephemeral".parse::<Ttl>().unwrap().shows(5, 5));
+    }
+
+    #[test]
+    fn bounds_and_words_are_checked() {
+        for good in ["1s", "100 weeks", "36500days", "permanent", "ephemeral"] {
+            assert_eq!(good.parse::<Ttl>().unwrap().as_str(), good);
+        }
+        for bad in ["", "0s", "500ms", "5000ms", "40000days", "Permanent", "24", "forever"] {
+            assert!(bad.parse::<Ttl>().is_err(), "{bad}");
+        }
+    }
+}

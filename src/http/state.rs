@@ -1,0 +1,56 @@
+//! What every handler is given.
+
+use crate::live::{BroadcastActor, LiveSettings};
+use crate::registry::{RegistryActor, TypeView};
+use crate::store::{Appender, Store};
+use crate::streams::StreamSettings;
+use actix::Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+/// Settings of the HTTP side (`[http]`, `[events]`).
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Largest body in bytes.
+    pub max_body: usize,
+    /// Most items in a batch.
+    pub max_batch: usize,
+    /// Deepest nesting of JSON.
+    pub max_depth: usize,
+    /// Base of the links in answers, without a trailing slash; else the request's Host.
+    pub public_url: Option<String>,
+    /// Most requests in flight; more get a 503.
+    pub max_in_flight: usize,
+    /// Browser origins allowed besides the same one; `*` for all.
+    pub origins: Vec<String>,
+    /// Whether a type that is not registered is a 404 rather than a discarded event.
+    pub reject_unregistered: bool,
+    /// How long an `Idempotency-Key` is known.
+    pub idempotency_window: Duration,
+}
+
+/// Shared by all workers of a process; each worker clones it once.
+#[derive(Clone)]
+pub struct AppState {
+    /// Settings of the HTTP side.
+    pub http: Arc<HttpSettings>,
+    /// Settings of the live side.
+    pub live: Arc<LiveSettings>,
+    /// Settings of delivery, which registrations are checked against.
+    pub streams: Arc<StreamSettings>,
+    /// For reads and marks.
+    pub store: Arc<dyn Store>,
+    /// For appends.
+    pub appender: Appender,
+    /// Types as this node knows them.
+    pub types: TypeView,
+    /// For registrations.
+    pub registry: Addr<RegistryActor>,
+    /// For live sessions.
+    pub broadcast: Addr<BroadcastActor>,
+    /// Set first at shutdown: `/readyz` turns 503.
+    pub stopping: Arc<AtomicBool>,
+    /// Requests in flight in the whole process.
+    pub in_flight: Arc<AtomicUsize>,
+}

@@ -1,0 +1,93 @@
+//! The view of types that requests read: one shared map, written by the RegistryActor alone.
+
+use crate::event::{EventType, StreamName, Ttl, TypeFilter, TypeNo};
+use crate::store::{StreamSince, TypeRef};
+use crate::streams::StreamSpec;
+use dashmap::DashMap;
+use std::sync::Arc;
+
+/// A type as this node knows it. Deleted types stay, for their stored events are readable until their
+/// lifetime ends.
+#[derive(Debug)]
+pub struct TypeEntry {
+    /// The name.
+    pub name: EventType,
+    /// Its number.
+    pub type_no: TypeNo,
+    /// The newest lifetime.
+    pub ttl: Ttl,
+    /// False once deleted: events of it are discarded.
+    pub registered: bool,
+    /// Revision of the record this was made from.
+    pub revision: u64,
+    /// Names of the streams that get new events, for appends.
+    pub names: Arc<[StreamName]>,
+    /// The streams that get new events.
+    pub streams: Vec<StreamEntry>,
+    /// Streams that were dropped and still deliver.
+    pub draining: Vec<StreamEntry>,
+}
+
+/// A stream of a type.
+#[derive(Debug, Clone)]
+pub struct StreamEntry {
+    /// As registered.
+    pub spec: StreamSpec,
+    /// Revision with which it came.
+    pub since: u64,
+    /// Set by an operator or by the stream itself; outlives re-registration.
+    pub paused: Option<String>,
+}
+
+impl TypeEntry {
+    /// What the store needs to read events of this type.
+    pub fn type_ref(&self) -> TypeRef {
+        TypeRef { type_no: self.type_no, ttl: self.ttl.clone() }
+    }
+
+    /// All streams, for asking the store what became of an event at each.
+    pub fn streams_since(&self) -> Vec<StreamSince> {
+        let all = self.streams.iter().chain(&self.draining);
+        all.map(|s| StreamSince { name: s.spec.name.clone(), since: s.since }).collect()
+    }
+}
+
+/// Types by name and by number. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct TypeView {
+    by_name: Arc<DashMap<EventType, Arc<TypeEntry>>>,
+    by_no: Arc<DashMap<TypeNo, Arc<TypeEntry>>>,
+}
+
+impl TypeView {
+    /// The type of that name, registered or deleted.
+    pub fn get(&self, name: &str) -> Option<Arc<TypeEntry>> {
+        self.by_name.get(name).map(|e| Arc::clone(&e))
+    }
+
+    /// The type with that number.
+    pub fn by_number(&self, type_no: TypeNo) -> Option<Arc<TypeEntry>> {
+        self.by_no.get(&type_no).map(|e| Arc::clone(&e))
+    }
+
+    /// Every type the filter lets through, registered or deleted, in no order.
+    pub fn matching(&self, filter: &TypeFilter) -> Vec<Arc<TypeEntry>> {
+        if let Some(names) = filter.exact() {
+            let mut found: Vec<_> = names.iter().filter_map(|name| self.get(name)).collect();
+            found.sort_by_key(|e| e.type_no);
+            found.dedup_by_key(|e| e.type_no);
+            return found;
+        }
+        self.by_name.iter().filter(|e| filter.matches(e.key())).map(|e| Arc::clone(&e)).collect()
+    }
+
+    /// Puts a newer entry in place; an older one is ignored. The RegistryActor's alone to call.
+    pub(super) fn put(&self, entry: Arc<TypeEntry>) -> bool {
+        let newer = self.by_name.get(&entry.name).is_none_or(|known| known.revision < entry.revision);
+        if newer {
+            self.by_no.insert(entry.type_no, Arc::clone(&entry));
+            self.by_name.insert(entry.name.clone(), entry);
+        }
+        newer
+    }
+}

@@ -1,0 +1,58 @@
+//! What the RegistryActor is told and asked.
+
+use super::TypeEntry;
+use crate::error::ApiError;
+use crate::event::{EventType, Ttl};
+use crate::store::{StreamKey, TypeRecord};
+use crate::streams::{SinkStatus, StreamSpec};
+use actix::Message;
+use std::sync::Arc;
+
+/// Registers a type or replaces its registration.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Registered, ApiError>")]
+pub struct Register {
+    /// The name.
+    pub name: EventType,
+    /// The lifetime.
+    pub ttl: Ttl,
+    /// The streams, complete.
+    pub streams: Vec<StreamSpec>,
+}
+
+/// The answer to [`Register`].
+#[derive(Debug)]
+pub struct Registered {
+    /// Whether the type was not registered before.
+    pub created: bool,
+    /// As stored.
+    pub entry: Arc<TypeEntry>,
+    /// Names of the streams whose secret this registration made: shown once.
+    pub new_secrets: Vec<crate::event::StreamName>,
+}
+
+/// Deletes a type's registration.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), ApiError>")]
+pub struct Unregister(pub EventType);
+
+/// Takes over records read from the store, on the way of a request that found this node out of date.
+/// Answered once the view has them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Learn(pub Vec<TypeRecord>);
+
+/// Wakes the SinkActors of a type: something was committed. A hint.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Committed(pub Arc<TypeEntry>);
+
+/// How this node's SinkActors do.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<(StreamKey, SinkStatus)>")]
+pub struct Statuses;
+
+/// Stops every SinkActor, each after it has finished or given back what it holds.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct StopStreams;

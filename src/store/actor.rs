@@ -1,0 +1,216 @@
+//! The StoreActor: many requests, one flush.
+//!
+//! While one flush is in flight the actor collects what arrives; when the flush ends, everything
+//! collected goes out as the next one. There is no timer: an idle hub answers at once, a busy one in
+//! batches. Requests hand over with `try_send` and wait on a oneshot.
+
+use super::{AppendGroup, Appended, Store, StoreError};
+use actix::prelude::*;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Most events in one flush: past this Redis' scripts gain nothing and block others for longer.
+const MAX_EVENTS: usize = 2000;
+/// Most payload bytes in one flush.
+const MAX_BYTES: usize = 4 << 20;
+
+/// The answer to an append: one result a group, in order.
+pub type AppendReply = Result<Vec<Result<Appended, StoreError>>, StoreError>;
+
+/// Groups of one request, at most one a type.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Append {
+    groups: Vec<AppendGroup>,
+    reply: oneshot::Sender<AppendReply>,
+}
+
+impl Append {
+    fn events(&self) -> usize {
+        self.groups.iter().map(|g| g.payloads.len()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.groups.iter().flat_map(|g| &g.payloads).map(|p| p.len()).sum()
+    }
+}
+
+/// Hands groups to the StoreActor. Keep one for as long as a worker lives: actix gives every new clone
+/// of an address a free slot, whatever the mailbox limit.
+#[derive(Debug, Clone)]
+pub struct Appender(Addr<StoreActor>);
+
+impl Appender {
+    /// A handle on a running actor.
+    pub fn new(addr: Addr<StoreActor>) -> Self {
+        Self(addr)
+    }
+
+    /// Appends groups (at most one a type) and waits until they are durable.
+    ///
+    /// # Errors
+    /// When the store failed, or the actor's mailbox is full.
+    pub async fn append(&self, groups: Vec<AppendGroup>) -> AppendReply {
+        let (reply, answer) = oneshot::channel();
+        match self.0.try_send(Append { groups, reply }) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store actor is gone".into()))),
+            Err(SendError::Full(_)) => Err(StoreError::Unavailable("too many appends are waiting".into())),
+            Err(SendError::Closed(_)) => Err(StoreError::Unavailable("the hub is shutting down".into())),
+        }
+    }
+}
+
+/// Collects appends and flushes them one batch at a time. Runs on an arbiter of its own.
+pub struct StoreActor {
+    store: Arc<dyn Store>,
+    /// Taken from the mailbox, not yet flushed. Bounded by admission at HTTP: each holds a request open.
+    waiting: VecDeque<Append>,
+    flushing: bool,
+    mailbox: usize,
+    /// Whoever asked to be told once nothing is waiting or in flight.
+    drained: Vec<oneshot::Sender<()>>,
+}
+
+impl StoreActor {
+    /// An actor whose mailbox holds `mailbox` appends; more are refused.
+    pub fn new(store: Arc<dyn Store>, mailbox: usize) -> Self {
+        Self { store, waiting: VecDeque::new(), flushing: false, mailbox, drained: Vec::new() }
+    }
+
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        if self.flushing {
+            return;
+        }
+        let batch = self.next_batch();
+        if batch.is_empty() {
+            for waiter in self.drained.drain(..) {
+                let _ = waiter.send(());
+            }
+            return;
+        }
+        self.flushing = true;
+        let store = Arc::clone(&self.store);
+        let flush = async move {
+            let (merged, shares) = merge(batch);
+            let answer = store.append(merged).await;
+            distribute(shares, answer);
+        };
+        ctx.spawn(flush.into_actor(self).map(|(), actor, ctx| {
+            actor.flushing = false;
+            actor.flush(ctx);
+        }));
+    }
+
+    fn next_batch(&mut self) -> Vec<Append> {
+        let (mut events, mut bytes) = (0, 0);
+        let mut batch = Vec::new();
+        while let Some(next) = self.waiting.front() {
+            events += next.events();
+            bytes += next.bytes();
+            if !batch.is_empty() && (events > MAX_EVENTS || bytes > MAX_BYTES) {
+                break;
+            }
+            batch.extend(self.waiting.pop_front());
+        }
+        batch
+    }
+}
+
+impl Actor for StoreActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(self.mailbox);
+    }
+}
+
+impl Handler<Append> for StoreActor {
+    type Result = ();
+
+    fn handle(&mut self, append: Append, ctx: &mut Self::Context) {
+        self.waiting.push_back(append);
+        self.flush(ctx);
+    }
+}
+
+/// Asks to be told once everything appended before has been answered.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain(pub oneshot::Sender<()>);
+
+impl Handler<Drain> for StoreActor {
+    type Result = ();
+
+    fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
+        self.drained.push(drain.0);
+        self.flush(ctx);
+    }
+}
+
+/// What a request gets of the merged groups: for each of its groups, which merged one and how many
+/// payloads from where.
+struct Share {
+    reply: oneshot::Sender<AppendReply>,
+    parts: Vec<(usize, std::ops::Range<usize>)>,
+}
+
+/// Joins groups of a type that may share a chunk. Idempotent groups stay alone: their key names exactly
+/// their events.
+fn merge(batch: Vec<Append>) -> (Vec<AppendGroup>, Vec<Share>) {
+    let mut merged: Vec<AppendGroup> = Vec::new();
+    let mut open: HashMap<(u16, u64), usize> = HashMap::new();
+    let mut shares = Vec::with_capacity(batch.len());
+    for append in batch {
+        let mut parts = Vec::with_capacity(append.groups.len());
+        for group in append.groups {
+            let count = group.payloads.len();
+            if group.idempotency.is_some() {
+                parts.push((merged.len(), 0..count));
+                merged.push(group);
+                continue;
+            }
+            let at = *open.entry((group.type_no.get(), group.revision)).or_insert(merged.len());
+            if at == merged.len() {
+                parts.push((at, 0..count));
+                merged.push(group);
+            } else {
+                let start = merged[at].payloads.len();
+                parts.push((at, start..start + count));
+                merged[at].payloads.extend(group.payloads);
+            }
+        }
+        shares.push(Share { reply: append.reply, parts });
+    }
+    (merged, shares)
+}
+
+fn distribute(shares: Vec<Share>, answer: AppendReply) {
+    for Share { reply, parts } in shares {
+        let own = match &answer {
+            Err(error) => Err(error.clone()),
+            Ok(groups) => Ok(parts.into_iter().map(|(at, range)| share_of(groups.get(at), range)).collect()),
+        };
+        // A requester that has given up gets nothing; its time-out has already said "unknown".
+        let _ = reply.send(own);
+    }
+}
+
+fn share_of(
+    group: Option<&Result<Appended, StoreError>>,
+    range: std::ops::Range<usize>,
+) -> Result<Appended, StoreError> {
+    let cut = |positions: &[crate::event::Position]| {
+        positions
+            .get(range.clone())
+            .map(<[_]>::to_vec)
+            .ok_or_else(|| StoreError::Corrupt("the store answered fewer positions than it was given events".into()))
+    };
+    match group {
+        None => Err(StoreError::Corrupt("the store answered fewer groups than it was given".into())),
+        Some(Err(error)) => Err(error.clone()),
+        Some(Ok(Appended::Stored(positions))) => cut(positions).map(Appended::Stored),
+        Some(Ok(Appended::Duplicate(positions))) => cut(positions).map(Appended::Duplicate),
+        Some(Ok(other)) => Ok(other.clone()),
+    }
+}

@@ -1,0 +1,1 @@
+//! The embedded store: the same contract on one machine's disk.

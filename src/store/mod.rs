@@ -1,0 +1,125 @@
+//! Where events are: one trait, two stores.
+//!
+//! An event exists once [`Store::append`] has answered: the event, one outbox entry per stream of its
+//! type and its place in the live order are one atomic write. Everything downstream (streams, live
+//! sessions, feeds) sees committed events only. The HTTP layer appends through the [`StoreActor`],
+//! which batches; reads go to the store directly.
+
+mod actor;
+pub mod embedded;
+mod messages;
+pub mod redis;
+
+pub use actor::{Append, AppendReply, Appender, Drain, StoreActor};
+pub use messages::*;
+
+use crate::event::{EventId, EventType, Millis, Position, TypeNo};
+use async_trait::async_trait;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Options both stores share.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Undelivered events of one stream past which appends to its type are refused.
+    pub max_backlog: u64,
+    /// How long dead letters are kept.
+    pub dead_ttl: Duration,
+    /// Longest wait for an answer of the store before a request gets a 503.
+    pub timeout: Duration,
+}
+
+/// The hub's persistence. Implementations are shared by all arbiters of a process, and, on Redis, by
+/// all nodes.
+///
+/// Every method gives up after the store's time-out with [`StoreError::Unavailable`].
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Whether it can be reached and written, for `/readyz`. Answers the store's clock.
+    async fn ping(&self) -> Result<Millis, StoreError>;
+
+    /// Appends groups, each atomically, and answers for each in order once it is durable.
+    ///
+    /// A position is `max(now_ms * 512, last + 1)` and counts up from there, by the store's clock.
+    /// `Err` means that nothing is known of any group; on a cluster, groups may fail one by one.
+    async fn append(&self, groups: Vec<AppendGroup>) -> Result<Vec<Result<Appended, StoreError>>, StoreError>;
+
+    /// Reads events newest first. Never shows an event past its lifetime by the store's clock.
+    async fn read(&self, query: ReadQuery) -> Result<Page, StoreError>;
+
+    /// One event, with its state at each of `streams`; `None` when unknown or expired.
+    async fn event(
+        &self,
+        id: EventId,
+        ty: &TypeRef,
+        streams: &[StreamSince],
+    ) -> Result<Option<EventDetail>, StoreError>;
+
+    /// Marks events processed; for each whether the event exists. Idempotent: the first mark's time stays.
+    async fn mark(&self, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError>;
+
+    /// Takes marks back; for each whether the event exists.
+    async fn unmark(&self, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError>;
+
+    /// Takes due events of a stream under a lease.
+    async fn claim(&self, request: ClaimRequest) -> Result<Claim, StoreError>;
+
+    /// Moves a claim to a new lease that ends `lease` from now.
+    async fn renew(&self, stream: &StreamKey, lease: Lease, extend: Duration) -> Result<Fenced, StoreError>;
+
+    /// Ends a claim: what is not named is delivered.
+    async fn settle(&self, settle: Settle) -> Result<Fenced, StoreError>;
+
+    /// Makes everything that waits for a retry due at once: the stream has recovered.
+    async fn make_due(&self, stream: &StreamKey) -> Result<(), StoreError>;
+
+    /// Streams whose earliest outbox entry is due within `within` from now, on all partitions.
+    async fn due(&self, within: Duration) -> Result<Vec<StreamKey>, StoreError>;
+
+    /// Counters, in order; zeros for a stream the store has never seen.
+    async fn counts(&self, streams: &[StreamKey]) -> Result<Vec<StreamCounts>, StoreError>;
+
+    /// Dead letters of a stream, oldest first, after position `after`.
+    async fn dead_letters(
+        &self,
+        stream: &StreamKey,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Every type ever registered, and the registry's version.
+    async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError>;
+
+    /// The registry's version: grows with every change. Asked twice a second by every node.
+    async fn registry_version(&self) -> Result<u64, StoreError>;
+
+    /// One type's record.
+    async fn get_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError>;
+
+    /// Adds or replaces a type's record; a changed lifetime is applied to what is stored.
+    async fn put_type(&self, put: PutType) -> Result<Put, StoreError>;
+
+    /// For types that this node does not know: their records where another node registered them,
+    /// else counts the events as discarded (when `count`) and answers `None`.
+    async fn get_or_discard(
+        &self,
+        types: &[(EventType, u64)],
+        count: bool,
+    ) -> Result<Vec<Option<TypeRecord>>, StoreError>;
+
+    /// The newest 1000 discarded types, newest first.
+    async fn discarded(&self) -> Result<Vec<Discarded>, StoreError>;
+
+    /// Forgets a stream that has drained: its counters and marks of failure.
+    async fn forget_stream(&self, stream: &StreamKey) -> Result<(), StoreError>;
+
+    /// The last position given to each type: where live readers start to look for gaps.
+    async fn last_positions(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError>;
+
+    /// The feed of commits for this node's live sessions. Called once; bounded: when the reader does
+    /// not keep up, commits are dropped, which it sees by [`LiveRun::previous`] and reads from the store.
+    fn live(&self) -> mpsc::Receiver<Live>;
+
+    /// Flushes and closes; called once, after the last append was answered.
+    async fn close(&self) -> Result<(), StoreError>;
+}

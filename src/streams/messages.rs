@@ -1,0 +1,102 @@
+//! What a SinkActor is told and asked.
+
+use super::{Sink, StreamSettings, StreamSpec};
+use crate::event::EventType;
+use crate::store::{Store, StreamKey};
+use actix::Message;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What sinks of one arbiter share: settings, connections to brokers, the webhook client.
+#[derive(Clone)]
+pub struct SinkEnv {
+    /// Settings of delivery.
+    pub settings: Arc<StreamSettings>,
+    /// One connection a broker and process.
+    pub brokers: super::Brokers,
+}
+
+/// Everything a SinkActor is made from.
+#[derive(Clone)]
+pub struct SinkSetup {
+    /// Its name in the store.
+    pub key: StreamKey,
+    /// Its type's name.
+    pub ty: EventType,
+    /// As registered.
+    pub spec: StreamSpec,
+    /// Takes no new events; reports [`Drained`] when nothing waits any more.
+    pub draining: bool,
+    /// Where its outbox is.
+    pub store: Arc<dyn Store>,
+    /// Told when a draining stream is empty, or the stream paused itself.
+    pub events: tokio::sync::mpsc::UnboundedSender<SinkEvent>,
+}
+
+/// Something may be due: a hint, of which one is as good as many.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Wake;
+
+/// The stream was registered again under the same name: work goes on with the new specification.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Respecify {
+    /// As registered now.
+    pub spec: StreamSpec,
+    /// Whether it has been dropped and only delivers what it was promised.
+    pub draining: bool,
+}
+
+/// Finish or give back what is in flight, then stop. Answered when nothing is held any more.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// How the stream does, on this node.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "SinkStatus")]
+pub struct Status;
+
+/// A stream's condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamState {
+    /// Delivering, or ready to.
+    Active,
+    /// Told to hold back.
+    Paused,
+    /// Failing again and again: probing with one event on its retry schedule.
+    Failing,
+    /// Dropped from its type: delivers what it was promised, then goes.
+    Draining,
+}
+
+/// The answer to [`Status`].
+#[derive(Debug, Clone, actix::MessageResponse)]
+pub struct SinkStatus {
+    /// Its condition.
+    pub state: StreamState,
+    /// Attempts under way.
+    pub in_flight: usize,
+    /// Claimed and waiting in memory.
+    pub waiting: usize,
+    /// Most that may wait in memory.
+    pub mailbox: usize,
+    /// Most attempts at a time.
+    pub concurrency: usize,
+    /// The last failure on this node.
+    pub last_error: Option<String>,
+}
+
+/// What a SinkActor tells the registry.
+#[derive(Debug, Clone)]
+pub enum SinkEvent {
+    /// A draining stream has delivered everything.
+    Drained(StreamKey),
+    /// The other side asked for no more; the registry pauses the stream on all nodes.
+    Paused(StreamKey, String),
+}
+
+/// A sink made for an actor.
+pub type BoxedSink = Box<dyn Sink>;

@@ -1,0 +1,120 @@
+//! Delivery: each stream of each type has its own [`SinkActor`], which claims from the outbox by lease,
+//! delivers, and settles.
+//!
+//! A new kind of stream is one file here (a [`Target`] and its [`Sink`]) and one line in [`KINDS`].
+//! A sink decides what became of an attempt ([`Outcome`]); shared code executes it.
+
+mod backoff;
+mod messages;
+mod rabbit;
+mod sink_actor;
+mod spec;
+mod webhook;
+
+pub use backoff::{Backoff, Retry};
+pub use messages::*;
+pub use rabbit::Brokers;
+pub use sink_actor::SinkActor;
+pub use spec::{Secrets, StreamSpec, parse_streams};
+
+use crate::error::FieldError;
+use crate::event::{EventId, EventType, Millis};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The kinds of stream there are: the value of `source`, and how its fields are read.
+const KINDS: &[(&str, ParseTarget)] = &[("webhook", webhook::parse), ("rabbit", rabbit::parse)];
+
+/// Reads a kind's own fields, removing them from the map (what is left over is unknown, and a 422).
+type ParseTarget = fn(&mut Map<String, Value>, &str, &StreamSettings) -> Result<Arc<dyn Target>, Vec<FieldError>>;
+
+/// Where a stream delivers to, as it was registered.
+pub trait Target: fmt::Debug + Send + Sync {
+    /// The value of `source`.
+    fn source(&self) -> &'static str;
+    /// What makes it this target and no other; the derived stream name is made from it.
+    fn identity(&self) -> String;
+    /// Its fields, defaults filled in.
+    fn fields(&self, secrets: Secrets) -> Map<String, Value>;
+    /// Takes over what a re-registration does not repeat (a generated secret) from the stream of the
+    /// same name.
+    fn inherit(&self, previous: &dyn Target) -> Arc<dyn Target>;
+    /// What delivers to it; made on the arbiter where it will run.
+    fn sink(&self, env: &SinkEnv) -> Box<dyn Sink>;
+}
+
+/// Delivers single events. Lives on one arbiter.
+#[async_trait(?Send)]
+pub trait Sink {
+    /// One attempt, bounded in time by the sink itself.
+    async fn deliver(&self, delivery: &Delivery) -> Outcome;
+    /// The longest an attempt may take: none starts with less lease left.
+    fn timeout(&self) -> Duration;
+}
+
+/// An event on its way to a stream.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its id.
+    pub id: EventId,
+    /// Its type's name.
+    pub ty: EventType,
+    /// When it was committed.
+    pub created_at: Millis,
+    /// `{"id","type","payload","created_at"}`, encoded once for all attempts.
+    pub body: Bytes,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The other side has it.
+    Delivered,
+    /// It failed; try again by the stream's backoff, not before `after`.
+    Retry {
+        /// One line for an operator.
+        error: String,
+        /// What the other side asked for.
+        after: Option<Duration>,
+    },
+    /// The other side was not there at all: uses up no attempt.
+    Unreachable {
+        /// One line for an operator.
+        error: String,
+    },
+    /// It will never succeed.
+    Dead {
+        /// One line for an operator.
+        error: String,
+    },
+    /// The other side wants no more: the stream pauses, the event waits.
+    Pause {
+        /// One line for an operator.
+        error: String,
+    },
+}
+
+/// Settings of delivery (`[streams]`, `[webhook]`, `[rabbit]`).
+#[derive(Debug, Clone)]
+pub struct StreamSettings {
+    /// Default of a stream's `mailbox`.
+    pub mailbox: usize,
+    /// Default of a stream's `concurrency`.
+    pub concurrency: usize,
+    /// Default of a stream's `retry`.
+    pub retry: Retry,
+    /// How long a claim is held before it must be renewed.
+    pub lease: Duration,
+    /// Longest webhook exchange.
+    pub webhook_timeout: Duration,
+    /// Networks that webhooks may not reach.
+    pub webhook_deny: Vec<ipnet::IpNet>,
+    /// Networks that they may reach all the same.
+    pub webhook_allow: Vec<ipnet::IpNet>,
+    /// Named brokers; the default one is named "".
+    pub brokers: std::collections::BTreeMap<String, String>,
+}
