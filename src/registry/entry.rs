@@ -123,3 +123,11 @@ impl TypeView {
         newer
     }
 }
+
+#[cfg(test)]
+impl TypeView {
+    /// Puts an entry in place where a test has no registry.
+    pub(crate) fn put_in_test(&self, entry: Arc<TypeEntry>) {
+        self.put(entry);
+    }
+}
