@@ -1,0 +1,103 @@
+//! A Redis server of a test's own: free port, temporary folder, every write synced to the append-only file.
+
+use super::guard::Guard;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A server, running or killed; stopped and removed when dropped.
+pub struct RedisServer {
+    running: Option<(Child, Guard)>,
+    port: u16,
+    folder: TempDir,
+}
+
+impl RedisServer {
+    /// Starts a server and waits until it answers.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("hub-test-redis-").tempdir().expect("a temporary folder");
+        // Somebody may take a port between our finding it free and the server's binding it.
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(running) = run(port, folder.path()) {
+                return Self { running: Some(running), port, folder };
+            }
+        }
+        panic!("redis-server does not start: is it installed?");
+    }
+
+    /// `redis://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some((mut child, _guard)) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again on the same port and data.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.running = run(self.port, self.folder.path());
+        assert!(self.running.is_some(), "redis-server does not start again on port {}", self.port);
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+fn run(port: u16, folder: &Path) -> Option<(Child, Guard)> {
+    let mut child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
+        .args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
+        .arg("--dir")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server runs: `make test` installs it");
+    let guard = Guard::new(child.id(), false, Some(folder));
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        if answers(port) {
+            return Some((child, guard));
+        }
+        if child.try_wait().ok().flatten().is_some() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut answer = [0; 5];
+    stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+        && stream.write_all(b"PING\r\n").is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && &answer == b"+PONG"
+}
