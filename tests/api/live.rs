@@ -139,5 +139,5 @@ async fn sessions_are_told_that_the_hub_goes_away(hub: Hub) {
     let mut session = Session::open(&hub, "").await;
     hub.terminate();
     assert_eq!(session.closed().await, Some(1001));
-    hub.stop().await;
+    hub.stop_after_signal().await;
 }

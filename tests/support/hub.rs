@@ -60,6 +60,7 @@ impl Backing {
 pub struct Setup {
     backing: Backing,
     env: BTreeMap<String, String>,
+    arguments: Vec<String>,
 }
 
 impl Setup {
@@ -75,12 +76,18 @@ impl Setup {
     }
 
     fn on(backing: Backing) -> Self {
-        Self { backing, env: BTreeMap::new() }
+        Self { backing, env: BTreeMap::new(), arguments: Vec::new() }
     }
 
     /// Sets a setting: `section.key`, as the contract writes it.
     pub fn set(mut self, setting: &str, value: impl ToString) -> Self {
         self.env.insert(format!("EVENTS__{}", setting.to_uppercase().replace('.', "__")), value.to_string());
+        self
+    }
+
+    /// Adds a command-line argument.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -109,6 +116,7 @@ impl Setup {
     pub async fn spawn(&self) -> Hub {
         let mut command = command();
         command.env("EVENTS__HTTP__BIND", "127.0.0.1:0").env("EVENTS__STORE__URL", self.backing.url()).envs(&self.env);
+        command.args(&self.arguments);
         let mut child = command.spawn().expect("the hub's binary starts");
         let log = Log::read(child.stderr.take().expect("stderr is piped"));
         let guard = Guard::new(child.id(), false, None);
@@ -164,15 +172,14 @@ impl Hub {
         self.setup.clone()
     }
 
-    /// kill -9 while somebody else still uses the handle.
-    pub fn kill_in_place(&mut self) {
-        self.child.kill().expect("the hub is killed");
-        self.child.wait().expect("the hub is gone");
-    }
-
     /// Sends SIGTERM and returns at once.
     pub fn terminate(&self) {
-        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name and returns at once.
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
     }
 
@@ -191,8 +198,13 @@ impl Hub {
     }
 
     /// SIGTERM, then waits; asserts exit code 0.
-    pub async fn stop(mut self) -> Setup {
+    pub async fn stop(self) -> Setup {
         self.terminate();
+        self.stop_after_signal().await
+    }
+
+    /// Waits for the end of a hub that has been told to stop; asserts exit code 0.
+    pub async fn stop_after_signal(mut self) -> Setup {
         let status = self.exited().await;
         assert_eq!(status.code(), Some(0), "exit status after SIGTERM: {status}");
         self.setup.clone()
