@@ -1,6 +1,5 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
-use super::links::API;
 use super::{Problem, admission, discarded, event, feed, health, marks, register, send, streams};
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
@@ -15,8 +14,9 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 
 fn resources(cfg: &mut web::ServiceConfig) {
     // First, and without a pattern: what is asked most.
-    cfg.service(methods(web::resource(format!("{API}/send")), "POST, OPTIONS").route(web::post().to(send::send)));
+    cfg.service(methods(web::resource("/api/events/send"), "POST, OPTIONS").route(web::post().to(send::send)));
     cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
+    // `/api/events/` itself belongs to the live side, which mounts it here.
     cfg.service(
         readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
     );
