@@ -34,6 +34,10 @@ mod state;
 mod streams;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 pub use clock::StoreClock;
 pub use problem::Problem;

@@ -66,7 +66,7 @@ pub fn of_store(error: &StoreError) -> ApiError {
             log::debug!("event=store_unavailable cause=\"{cause}\"");
             ApiError::new(
                 Code::StoreUnavailable,
-                "the store did not answer in time; whether anything was changed is unknown, repeating is safe with the same Idempotency-Key",
+                "the store did not answer in time, so what was asked may or may not have been done; repeating is safe, for a send with the same Idempotency-Key",
             )
         }
         StoreError::Full(cause) => {

@@ -1,6 +1,5 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
-use super::links::API;
 use super::{Problem, admission, discarded, event, feed, health, live, marks, register, send, streams};
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
@@ -15,8 +14,9 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 
 fn resources(cfg: &mut web::ServiceConfig) {
     // First, and without a pattern: what is asked most.
-    cfg.service(methods(web::resource(format!("{API}/send")), "POST, OPTIONS").route(web::post().to(send::send)));
+    cfg.service(methods(web::resource("/api/events/send"), "POST, OPTIONS").route(web::post().to(send::send)));
     cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
+    // `/api/events/` itself is the entry of the live side: `readable("/api/events", READ, live::entry)`.
     cfg.service(
         readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
     );
@@ -36,7 +36,7 @@ fn resources(cfg: &mut web::ServiceConfig) {
             .route(web::delete().to(marks::delete)),
     );
     cfg.service(readable("/api/events/{id:[0-9]+}", READ, event::get));
-    cfg.service(readable(API, READ, live::entry));
+    cfg.service(readable("/api/events", READ, live::entry));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
     cfg.service(
