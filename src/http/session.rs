@@ -251,9 +251,9 @@ impl ActorFuture<Session> for Pump {
             return Poll::Ready(());
         }
         match session.inbox.poll_take(task, PORTION, |event| ctx.text(event.json.clone())) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => {
-                // There may be more, for when this portion has been written.
+            Poll::Pending | Poll::Ready(Ok(false)) => Poll::Pending,
+            Poll::Ready(Ok(true)) => {
+                // The rest is for when this portion has been written.
                 task.waker().wake_by_ref();
                 Poll::Pending
             }

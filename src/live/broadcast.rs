@@ -1,6 +1,7 @@
 //! The BroadcastActor: the way of a commit from the store to the sessions.
 
 use super::fanout::EncodedRun;
+use super::gap::SEQUENCES;
 use super::recovery::Recovery;
 use super::sessions::Sessions;
 use super::track::{Arrival, Track};
@@ -143,7 +144,8 @@ impl Actor for BroadcastActor {
         // Nothing is handed on before the start is known; subscriptions wait for as long.
         let begin = async move { store.ping().await }.into_actor(self).map(|now, actor, ctx| {
             match now {
-                Ok(now) => actor.start = Some(Position::first_of(now)),
+                // The last position before this millisecond: an event of this one may still come.
+                Ok(now) => actor.start = Some(Position::first_of(now - 1).plus(SEQUENCES - 1)),
                 Err(e) => log::warn!("the live side starts without the store's clock: error={e}"),
             }
             if let Some(mut feed) = actor.feed.take() {
@@ -210,3 +212,7 @@ impl Handler<CloseAll> for BroadcastActor {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "broadcast_tests.rs"]
+mod tests;

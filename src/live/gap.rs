@@ -6,8 +6,9 @@
 use crate::event::{EventId, Millis, Position};
 use crate::store::{Marked, ReadQuery, Store, StoreError, StoredEvent, TypeRef};
 
-/// Most events of one page. A millisecond of a type holds at most 512, so a slice can always be cut small
-/// enough.
+/// Positions a millisecond of a type has.
+pub const SEQUENCES: u64 = 512;
+/// Most events of one page. More than [`SEQUENCES`], so that a slice can always be cut small enough.
 pub const PAGE: usize = 1000;
 
 /// The next events of a type after `after`, rising, at most a page; and how far that reached: everything up
@@ -43,7 +44,7 @@ pub async fn next_page(
         let mut events = page.events;
         events.retain(|e| e.id.position() > after && e.id.position() <= upto);
         events.reverse();
-        let reached = if to == end { upto } else { Position::first_of(to - 1).plus(511) };
+        let reached = if to == end { upto } else { Position::first_of(to - 1).plus(SEQUENCES - 1) };
         return Ok((events, reached));
     }
 }

@@ -22,6 +22,8 @@ mod messages;
 mod queue;
 mod recovery;
 mod sessions;
+#[cfg(test)]
+pub(crate) mod testing;
 mod track;
 
 pub use broadcast::BroadcastActor;

@@ -150,13 +150,14 @@ impl Inbox {
     }
 
     /// Takes events until about `budget` bytes of JSON have been taken; at least one when there is any.
-    /// Ready with `Ok` when some were taken (ask again, there may be more), with `Err` at the end.
+    /// `Ok` when some were taken, with `true` when it must be asked again for more (with `false` it wakes the
+    /// task when there is more); `Err` at the end.
     pub fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
         budget: usize,
         mut take: impl FnMut(&LiveEvent),
-    ) -> Poll<Result<(), Ending>> {
+    ) -> Poll<Result<bool, Ending>> {
         if self.ending() == Some(Ending::TooSlow) {
             return Poll::Ready(Err(Ending::TooSlow));
         }
@@ -166,8 +167,9 @@ impl Inbox {
                 Some(begun) => begun,
                 None => match self.events.poll_recv(cx) {
                     Poll::Ready(Some(events)) => (events, 0),
-                    // What was taken is handed on first; the next call finds the same again.
-                    Poll::Ready(None) | Poll::Pending if taken > 0 => break,
+                    Poll::Pending if taken > 0 => return Poll::Ready(Ok(false)),
+                    // What was taken is handed on first; the next call finds the end again.
+                    Poll::Ready(None) if taken > 0 => break,
                     other => {
                         ready!(other);
                         return Poll::Ready(Err(self.ending().unwrap_or(Ending::GoingAway)));
@@ -190,7 +192,7 @@ impl Inbox {
                 self.begun = Some((events, at));
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(true))
     }
 
     /// The cursor after which a session that ends now would go on: the last event taken, else what stands
@@ -242,7 +244,7 @@ mod tests {
     fn take(inbox: &mut Inbox, budget: usize) -> Poll<Result<usize, Ending>> {
         let waker = noop_waker();
         let mut n = 0;
-        inbox.poll_take(&mut Context::from_waker(&waker), budget, |_| n += 1).map(|done| done.map(|()| n))
+        inbox.poll_take(&mut Context::from_waker(&waker), budget, |_| n += 1).map(|done| done.map(|_| n))
     }
 
     #[test]

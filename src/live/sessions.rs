@@ -206,7 +206,7 @@ mod tests {
     fn take(inbox: &mut Inbox) -> Poll<Result<usize, Ending>> {
         let waker = noop_waker();
         let mut n = 0;
-        inbox.poll_take(&mut Context::from_waker(&waker), usize::MAX, |_| n += 1).map(|done| done.map(|()| n))
+        inbox.poll_take(&mut Context::from_waker(&waker), usize::MAX, |_| n += 1).map(|done| done.map(|_| n))
     }
 
     #[test]
