@@ -94,8 +94,9 @@ impl Core {
                 by_number.get(&stream).and_then(|key| types.get_mut(&key.type_no.get())?.streams.get_mut(&key.name));
             if let Some(stream) = known {
                 let row = RetryRow::decode(value)?;
-                let due = if row.at <= stream.row.recovered_at { row.at } else { row.due };
-                let event = Tracked { place: Place::Later(due), attempts: row.failure.attempts, recorded: true };
+                let recovered = row.recoveries < stream.row.recoveries;
+                let place = if recovered { Place::Ready } else { Place::Later(row.due) };
+                let event = Tracked { place, attempts: row.failure.attempts, recorded: true };
                 stream.put(position, event);
             }
             Ok(())

@@ -98,18 +98,17 @@ pub(super) struct StreamRow {
     pub dead: u64,
     /// Where to look in the outbox for what was never tried; nothing deleted is ever scanned again.
     pub scan_from: u64,
-    /// When everything that waited was made due.
-    pub recovered_at: Millis,
+    /// How often everything that waited was made due: a retry written before the last time is due.
+    pub recoveries: u64,
 }
 
 impl StreamRow {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         put_varint(u64::from(self.number), &mut out);
-        for value in [self.backlog, self.delivered, self.failed, self.dead, self.scan_from] {
+        for value in [self.backlog, self.delivered, self.failed, self.dead, self.scan_from, self.recoveries] {
             put_varint(value, &mut out);
         }
-        put_millis(self.recovered_at, &mut out);
         out
     }
 
@@ -122,7 +121,7 @@ impl StreamRow {
             failed: row.varint()?,
             dead: row.varint()?,
             scan_from: row.varint()?,
-            recovered_at: row.millis()?,
+            recoveries: row.varint()?,
         })
     }
 }
@@ -131,8 +130,8 @@ impl StreamRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RetryRow {
     pub due: Millis,
-    /// When this was written.
-    pub at: Millis,
+    /// The stream's recoveries when this was written.
+    pub recoveries: u64,
     pub failure: Failure,
 }
 
@@ -140,14 +139,14 @@ impl RetryRow {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32 + self.failure.last_error.len().min(MAX_ERROR));
         put_millis(self.due, &mut out);
-        put_millis(self.at, &mut out);
+        put_varint(self.recoveries, &mut out);
         put_failure(&self.failure, &mut out);
         out
     }
 
     pub(super) fn decode(row: &[u8]) -> Result<Self, StoreError> {
         let mut row = Row(row);
-        Ok(Self { due: row.millis()?, at: row.millis()?, failure: read_failure(&mut row)? })
+        Ok(Self { due: row.millis()?, recoveries: row.varint()?, failure: read_failure(&mut row)? })
     }
 }
 
@@ -275,10 +274,10 @@ mod tests {
 
         #[test]
         fn rows_are_read_back(number: u32, a in 0u64..1 << 60, since in 0i64..1 << 50, attempts: u32, error in ".{0,40}", body in proptest::collection::vec(any::<u8>(), 0..50)) {
-            let stream = StreamRow { number, backlog: a, delivered: a / 2, failed: 3, dead: 4, scan_from: a / 3, recovered_at: since };
+            let stream = StreamRow { number, backlog: a, delivered: a / 2, failed: 3, dead: 4, scan_from: a / 3, recoveries: 5 };
             prop_assert_eq!(StreamRow::decode(&stream.encode()).unwrap(), stream);
             let failure = Failure { attempts, last_error: error };
-            let retry = RetryRow { due: since, at: since / 2, failure: failure.clone() };
+            let retry = RetryRow { due: since, recoveries: a, failure: failure.clone() };
             prop_assert_eq!(RetryRow::decode(&retry.encode()).unwrap(), retry);
             let dead = DeadRow { since, failure, event: body.into() };
             prop_assert_eq!(DeadRow::decode(&dead.encode()).unwrap(), dead);
@@ -297,7 +296,7 @@ mod tests {
     #[test]
     fn a_long_error_is_cut_at_a_character() {
         let failure = Failure { attempts: 1, last_error: "é".repeat(2000) };
-        let read = RetryRow::decode(&RetryRow { due: 0, at: 0, failure }.encode()).unwrap();
+        let read = RetryRow::decode(&RetryRow { due: 0, recoveries: 0, failure }.encode()).unwrap();
         assert_eq!(read.failure.last_error.len(), MAX_ERROR);
     }
 }

@@ -36,11 +36,11 @@ pub(super) fn settle(core: &mut Core, tx: &mut Tx<'_>, settle: Settle) -> Fenced
             Disposition::Release => stream.put(position, Tracked { place: Place::Ready, ..event }),
             Disposition::Retry { after, failure } => {
                 let due = now.saturating_add(millis(after));
-                let event = record(stream, tx, position, now, due, failure);
+                let event = record(stream, tx, position, due, failure);
                 stream.put(position, Tracked { place: Place::Later(due), ..event });
             }
             Disposition::Hold(failure) => {
-                let event = failure.map_or(event, |failure| record(stream, tx, position, now, now, failure));
+                let event = failure.map_or(event, |failure| record(stream, tx, position, now, failure));
                 kept.push((position, event));
             }
             Disposition::Dead(failure) => {
@@ -84,26 +84,18 @@ fn leave(stream: &mut Stream, tx: &mut Tx<'_>, position: Position, event: Tracke
 }
 
 /// Writes down a failed attempt. Answers the event as it is to be tracked.
-fn record(
-    stream: &mut Stream,
-    tx: &mut Tx<'_>,
-    position: Position,
-    now: Millis,
-    due: Millis,
-    failure: Failure,
-) -> Tracked {
+fn record(stream: &mut Stream, tx: &mut Tx<'_>, position: Position, due: Millis, failure: Failure) -> Tracked {
     let attempts = failure.attempts;
     stream.row.failed += 1;
     let key = keys::of_stream(keys::RETRIES, stream.row.number, position);
-    tx.set(Table::State, key, RetryRow { due, at: now, failure }.encode());
+    tx.set(Table::State, key, RetryRow { due, recoveries: stream.row.recoveries, failure }.encode());
     Tracked { place: Place::Ready, attempts, recorded: true }
 }
 
 /// Makes everything that waits for a retry due.
 pub(super) fn make_due(core: &mut Core, key: &StreamKey) {
-    let now = core.now();
     if core.stream(key).is_some() {
-        core.stream_for_change(key.type_no, &key.name).make_due(now);
+        core.stream_for_change(key.type_no, &key.name).make_due();
     }
 }
 

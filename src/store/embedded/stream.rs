@@ -186,8 +186,8 @@ impl Stream {
     }
 
     /// Makes everything that waits due.
-    pub(super) fn make_due(&mut self, now: Millis) {
-        self.row.recovered_at = now;
+    pub(super) fn make_due(&mut self) {
+        self.row.recoveries += 1;
         self.promote(Millis::MAX);
     }
 
@@ -237,7 +237,7 @@ mod tests {
         stream.promote(50);
         assert_eq!(stream.ready().collect::<Vec<_>>(), [at(1)]);
         assert_eq!(stream.first_waiting(), Some((90, at(2))));
-        stream.make_due(60);
+        stream.make_due();
         assert_eq!(stream.ready().collect::<Vec<_>>(), [at(1), at(2)]);
     }
 
