@@ -75,7 +75,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         store: Arc::clone(&store),
         appender: Appender::new(core.store.clone()),
         types: view,
-        registry: core.registry.clone(),
+        clock: Arc::default(),
+        registry: core.registry.clone().into(),
         broadcast: core.broadcast.clone(),
         stopping: Arc::clone(&stopping),
         in_flight: Arc::new(AtomicUsize::new(0)),
@@ -133,7 +134,7 @@ fn start_core(
 
 fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server, RunError> {
     let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::new(state.clone())).wrap(http::Admission).configure(http::configure)
+        App::new().app_data(web::Data::new(state.clone())).configure(http::configure)
     })
     .workers(settings.http_workers)
     .client_request_timeout(settings.client_timeout)

@@ -32,7 +32,6 @@ fn wants_websocket(req: &HttpRequest) -> bool {
 fn document(req: &HttpRequest, state: &AppState) -> HttpResponse {
     let base = Base::of(req, &state.http);
     let mut links: Vec<_> = LINKS.iter().map(|(rel, path)| Link::new(rel, base.url(&format!("{API}{path}")))).collect();
-    links.push(Link::new("docs", base.url("/docs")));
     links.push(Link::new("health", base.url("/healthz")));
     let mut body =
         format!("{{\"name\":\"{}\",\"version\":\"{}\",\"links\":", "event-source-api", env!("CARGO_PKG_VERSION"))

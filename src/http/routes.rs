@@ -1,7 +1,7 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
 use super::links::API;
-use super::{Problem, admission, discarded, event, feed, health, marks, register, send, streams};
+use super::{Problem, admission, discarded, event, feed, health, live, marks, register, send, streams};
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
@@ -36,6 +36,7 @@ fn resources(cfg: &mut web::ServiceConfig) {
             .route(web::delete().to(marks::delete)),
     );
     cfg.service(readable("/api/events/{id:[0-9]+}", READ, event::get));
+    cfg.service(readable(API, READ, live::entry));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
     cfg.service(

@@ -8,7 +8,7 @@ use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, answer, body, json, problem, send_batch};
 use crate::error::{ApiError, Code};
 use crate::event::{EventType, Position};
-use crate::registry::{Committed, Learn, TypeEntry};
+use crate::registry::{Learn, TypeEntry};
 use crate::store::{Appended, Idempotency, StoreError};
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -123,9 +123,9 @@ pub(super) fn unregistered(name: &EventType) -> ApiError {
 
 /// Tells the streams of a type that something may be due. When that does not get through they find it
 /// by themselves, a little later.
-pub(super) fn hint(state: &AppState, entry: &Arc<TypeEntry>) {
+pub(super) fn hint(state: &AppState, entry: &TypeEntry) {
     if !entry.names.is_empty() {
-        let _ = state.registry.committed.try_send(Committed(Arc::clone(entry)));
+        state.types.committed(entry.type_no);
     }
 }
 

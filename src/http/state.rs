@@ -2,7 +2,7 @@
 
 use super::StoreClock;
 use crate::live::{BroadcastActor, LiveSettings};
-use crate::registry::{Committed, Learn, Register, Statuses, TypeView, Unregister};
+use crate::registry::{Learn, Register, Statuses, TypeView, Unregister};
 use crate::store::{Appender, Store};
 use crate::streams::StreamSettings;
 use actix::dev::ToEnvelope;
@@ -69,20 +69,16 @@ pub struct RegistryHandle {
     pub unregister: Recipient<Unregister>,
     /// Hands over records that this node had not seen.
     pub learn: Recipient<Learn>,
-    /// Hints that something was committed; a full mailbox loses the hint, and the streams find the
-    /// event by polling.
-    pub committed: Recipient<Committed>,
     /// Asks how this node's streams do.
     pub statuses: Recipient<Statuses>,
 }
 
 impl<A> From<Addr<A>> for RegistryHandle
 where
-    A: Actor + Handler<Register> + Handler<Unregister> + Handler<Learn> + Handler<Committed> + Handler<Statuses>,
+    A: Actor + Handler<Register> + Handler<Unregister> + Handler<Learn> + Handler<Statuses>,
     A::Context: ToEnvelope<A, Register>
         + ToEnvelope<A, Unregister>
         + ToEnvelope<A, Learn>
-        + ToEnvelope<A, Committed>
         + ToEnvelope<A, Statuses>,
 {
     fn from(addr: Addr<A>) -> Self {
@@ -90,7 +86,6 @@ where
             register: addr.clone().recipient(),
             unregister: addr.clone().recipient(),
             learn: addr.clone().recipient(),
-            committed: addr.clone().recipient(),
             statuses: addr.recipient(),
         }
     }
