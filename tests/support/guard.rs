@@ -15,7 +15,7 @@ impl Guard {
     pub fn new(pid: u32, group: bool, folder: Option<&Path>) -> Self {
         let target = if group { format!("-{pid}") } else { pid.to_string() };
         let folder = folder.map(Path::display).map(|d| d.to_string()).unwrap_or_default();
-        let script = r#"trap "" INT TERM HUP; read -r word; [ "$word" = done ] && exit; kill -9 -- "$0" 2>/dev/null; [ -z "$1" ] || rm -rf -- "$1""#;
+        let script = r#"trap "" INT TERM HUP; read -r word; [ "$word" = done ] && exit; kill -9 "$0" 2>/dev/null; [ -z "$1" ] || rm -rf -- "$1""#;
         let shell = Command::new("sh")
             .args(["-c", script, &target, &folder])
             .stdin(Stdio::piped())
