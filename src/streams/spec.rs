@@ -216,3 +216,7 @@ impl StreamSpec {
         self.concurrency == 1
     }
 }
+
+#[cfg(test)]
+#[path = "spec_tests.rs"]
+mod tests;

@@ -181,6 +181,8 @@ fn parse_header(name: &str, value: &Value) -> Result<(HeaderName, HeaderValue), 
     let value = (value.len() <= MAX_HEADER)
         .then(|| HeaderValue::from_str(value).ok())
         .flatten()
+        // Other bytes may be sent, but could not be shown as the text they came as.
+        .filter(|value| value.to_str().is_ok())
         .ok_or_else(|| format!("the value of '{shown}' must be at most {MAX_HEADER} visible ASCII characters"))?;
     Ok((parsed, value))
 }

@@ -3,6 +3,7 @@
 use super::super::{Delivery, Outcome, Sink, SinkEnv, StreamSettings, text::one_line};
 use super::guard::{DIALLED, Denied, Guard, GuardedConnector};
 use super::sign::{Secret, signature};
+use actix_web::error::ParseError;
 use async_trait::async_trait;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, HttpDate, RETRY_AFTER, USER_AGENT};
@@ -117,7 +118,12 @@ impl Sink for WebhookSink {
 
 /// The connection ended before there was an answer.
 fn is_closed(error: &SendRequestError) -> bool {
-    matches!(error, SendRequestError::Connect(ConnectError::Disconnected) | SendRequestError::Send(_))
+    matches!(
+        error,
+        SendRequestError::Connect(ConnectError::Disconnected)
+            | SendRequestError::Send(_)
+            | SendRequestError::Response(ParseError::Io(_))
+    )
 }
 
 fn explain(error: &SendRequestError) -> Outcome {
