@@ -63,7 +63,7 @@ impl Core {
 /// # Errors
 /// When it cannot start.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
-    let store = open(&settings).await?;
+    let store = open(&settings)?;
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
     let core = start_core(&settings, &store, &view, &streams);
@@ -101,11 +101,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     Ok(())
 }
 
-async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match &settings.store_url {
         StoreUrl::Embedded(path) => Arc::new(EmbeddedStore::open(path, settings.store.clone())?),
         StoreUrl::Redis(url) => {
-            Arc::new(RedisStore::connect(url, &settings.store_prefix, settings.store.clone()).await?)
+            Arc::new(RedisStore::connect(url, &settings.store_prefix, settings.store.clone(), settings.wait_replicas)?)
         }
     })
 }
@@ -133,15 +133,13 @@ fn start_core(
 }
 
 fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server, RunError> {
-    let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::new(state.clone())).configure(http::configure)
-    })
-    .workers(settings.http_workers)
-    .client_request_timeout(settings.client_timeout)
-    .keep_alive(settings.keep_alive)
-    .shutdown_timeout(settings.shutdown.as_secs().max(1))
-    .on_connect(http::socket::on_connect)
-    .disable_signals();
+    let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(http::configure))
+        .workers(settings.http_workers)
+        .client_request_timeout(settings.client_timeout)
+        .keep_alive(settings.keep_alive)
+        .shutdown_timeout(settings.shutdown.as_secs().max(1))
+        .on_connect(http::socket::on_connect)
+        .disable_signals();
     let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let server = server.bind(&settings.bind[..]).map_err(|cause| RunError::Bind { address, cause })?;
     for address in server.addrs() {
