@@ -8,6 +8,9 @@ mod delivery;
 mod embedded_only;
 #[path = "store_contract/feed.rs"]
 mod feed;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/guard.rs"]
+mod guard;
 #[path = "store_contract/kit.rs"]
 mod kit;
 #[path = "store_contract/live.rs"]
@@ -18,16 +21,13 @@ mod marks;
 mod ordered;
 #[path = "store_contract/redis_only.rs"]
 mod redis_only;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/redis.rs"]
+mod redis_server;
 #[path = "store_contract/registry.rs"]
 mod registry;
 #[path = "store_contract/reopen.rs"]
 mod reopen;
-/// Of the shared support, the parts that need no running hub.
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod support {
-    pub mod guard;
-    pub mod redis;
-}
 #[path = "store_contract/ttl.rs"]
 mod ttl;
 

@@ -2,8 +2,8 @@
 
 use crate::kit::*;
 use crate::live::next;
+use crate::redis_server::{RedisServer, free_port};
 use crate::registry::put;
-use crate::support::redis::{RedisServer, free_port};
 use ::redis::Commands;
 use bytes::Bytes;
 use event_source_api::event::{ClientId, EventId, Position, Ttl};
