@@ -133,15 +133,13 @@ fn start_core(
 }
 
 fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server, RunError> {
-    let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::new(state.clone())).configure(http::configure)
-    })
-    .workers(settings.http_workers)
-    .client_request_timeout(settings.client_timeout)
-    .keep_alive(settings.keep_alive)
-    .shutdown_timeout(settings.shutdown.as_secs().max(1))
-    .on_connect(http::socket::on_connect)
-    .disable_signals();
+    let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(http::configure))
+        .workers(settings.http_workers)
+        .client_request_timeout(settings.client_timeout)
+        .keep_alive(settings.keep_alive)
+        .shutdown_timeout(settings.shutdown.as_secs().max(1))
+        .on_connect(http::socket::on_connect)
+        .disable_signals();
     let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let server = server.bind(&settings.bind[..]).map_err(|cause| RunError::Bind { address, cause })?;
     for address in server.addrs() {

@@ -76,10 +76,7 @@ pub struct RegistryHandle {
 impl<A> From<Addr<A>> for RegistryHandle
 where
     A: Actor + Handler<Register> + Handler<Unregister> + Handler<Learn> + Handler<Statuses>,
-    A::Context: ToEnvelope<A, Register>
-        + ToEnvelope<A, Unregister>
-        + ToEnvelope<A, Learn>
-        + ToEnvelope<A, Statuses>,
+    A::Context: ToEnvelope<A, Register> + ToEnvelope<A, Unregister> + ToEnvelope<A, Learn> + ToEnvelope<A, Statuses>,
 {
     fn from(addr: Addr<A>) -> Self {
         Self {

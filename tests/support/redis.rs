@@ -13,17 +13,24 @@ pub struct RedisServer {
     running: Option<(Child, Guard)>,
     port: u16,
     folder: TempDir,
+    arguments: Vec<String>,
 }
 
 impl RedisServer {
     /// Starts a server and waits until it answers.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with further arguments, such as `["--maxmemory", "10mb"]`.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let folder = tempfile::Builder::new().prefix("hub-test-redis-").tempdir().expect("a temporary folder");
         // Somebody may take a port between our finding it free and the server's binding it.
         for _ in 0..10 {
             let port = free_port();
-            if let Some(running) = run(port, folder.path()) {
-                return Self { running: Some(running), port, folder };
+            if let Some(running) = run(port, folder.path(), &arguments) {
+                return Self { running: Some(running), port, folder, arguments };
             }
         }
         panic!("redis-server does not start: is it installed?");
@@ -50,8 +57,24 @@ impl RedisServer {
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.kill();
-        self.running = run(self.port, self.folder.path());
+        self.running = run(self.port, self.folder.path(), &self.arguments);
         assert!(self.running.is_some(), "redis-server does not start again on port {}", self.port);
+    }
+
+    /// Stops its process from running, without ending it: it is there, and silent.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it run again.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let (child, _) = self.running.as_ref().expect("a running server");
+        let done = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
     }
 }
 
@@ -66,12 +89,13 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-fn run(port: u16, folder: &Path) -> Option<(Child, Guard)> {
+fn run(port: u16, folder: &Path, arguments: &[String]) -> Option<(Child, Guard)> {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
         .args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
         .arg("--dir")
         .arg(folder)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
