@@ -16,7 +16,6 @@ fn resources(cfg: &mut web::ServiceConfig) {
     // First, and without a pattern: what is asked most.
     cfg.service(methods(web::resource("/api/events/send"), "POST, OPTIONS").route(web::post().to(send::send)));
     cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
-    // `/api/events/` itself is the entry of the live side: `readable("/api/events", READ, live::entry)`.
     cfg.service(
         readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
     );

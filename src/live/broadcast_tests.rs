@@ -22,7 +22,7 @@ async fn take(inbox: &mut Inbox, events: usize) -> Vec<String> {
             n += 1;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), all).await.expect("events arrive in time");
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("events arrive in time");
     taken
 }
 

@@ -84,11 +84,6 @@ impl Outbox {
         self.shared.queued.load(Ordering::Relaxed) >= self.mailbox
     }
 
-    /// Events handed over since the beginning.
-    pub fn handed(&self) -> u64 {
-        self.handed.get()
-    }
-
     /// Events the session has taken since the beginning.
     pub fn taken(&self) -> u64 {
         self.handed.get().saturating_sub(self.shared.queued.load(Ordering::Relaxed) as u64)

@@ -5,6 +5,7 @@
 use super::broadcast::{BroadcastActor, encode, live_event};
 use super::fanout::EncodedRun;
 use super::gap::next_page;
+use super::sessions::PATIENCE;
 use super::track::Track;
 use crate::event::{Millis, Position, Ttl, TypeFilter, TypeNo};
 use crate::store::{StoreError, StoredEvent, TypeRecord, TypeRef};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Gaps read at a time.
 const READS: usize = 8;
+/// How often it is looked whether sessions are ready for the next page of a gap.
+const PACE: Duration = Duration::from_millis(5);
 /// How long to wait after the store has failed.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a type number may stay unknown to the store before its events are given up.
@@ -127,7 +130,7 @@ impl BroadcastActor {
             Ok((events, reached)) => {
                 self.gap_read(type_no, events, reached);
                 if self.tracks.get(&type_no).is_some_and(|track| track.missing().is_some()) {
-                    self.read_gap(type_no, span, ctx);
+                    self.read_on(type_no, span, Instant::now(), ctx);
                 } else {
                     self.recovery.busy.remove(&type_no);
                 }
@@ -138,6 +141,16 @@ impl BroadcastActor {
             }
         }
         self.recover(ctx);
+    }
+
+    /// Reads the next page once the sessions have taken the last one. Pages come faster than any session
+    /// takes them; one that takes nothing holds this up for no longer than it takes to find it too slow.
+    fn read_on(&mut self, type_no: TypeNo, span: Millis, since: Instant, ctx: &mut Context<Self>) {
+        if self.sessions.any_behind() && since.elapsed() < PATIENCE + PATIENCE {
+            ctx.run_later(PACE, move |actor, ctx| actor.read_on(type_no, span, since, ctx));
+        } else {
+            self.read_gap(type_no, span, ctx);
+        }
     }
 
     /// Hands on what was read, and what waited for it.

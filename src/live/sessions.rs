@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How long events may wait for a session that has `live.mailbox` of them queued before it is too slow.
-/// A session on a busy worker takes milliseconds, a peer that does not read for ever.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a session that has `live.mailbox` or more events queued may take none of them. One on a busy
+/// worker needs milliseconds, one whose peer reads on a slow line less than this for a portion, one whose
+/// peer does not read for ever.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a session that was told to go may take before its socket is cut: a peer that never reads jams
 /// its session, timers and all, so that nobody but the BroadcastActor can end it.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -34,9 +35,10 @@ struct Session {
 }
 
 struct Behind {
+    /// When it was last seen to have taken something.
     since: Instant,
-    /// What had been handed over at `since`: once that is taken, the session has kept up.
-    handed: u64,
+    /// How much it had taken then.
+    taken: u64,
 }
 
 struct Closing {
@@ -94,7 +96,7 @@ impl Sessions {
         self.open.spread(runs, |id, session, events| match session.outbox.offer(events) {
             Offer::Taken => {}
             Offer::Behind => {
-                behind.entry(id).or_insert_with(|| Behind { since: now, handed: session.outbox.handed() });
+                behind.entry(id).or_insert_with(|| Behind { since: now, taken: session.outbox.taken() });
             }
             Offer::TooSlow => slow.push(id),
             // Its Unsubscribe is on the way.
@@ -105,6 +107,11 @@ impl Sessions {
         }
     }
 
+    /// Whether any session has `live.mailbox` or more events queued.
+    pub fn any_behind(&self) -> bool {
+        self.behind.keys().any(|id| self.open.get(*id).is_some_and(|session| session.outbox.is_behind()))
+    }
+
     /// To be called several times a second: closes sessions that have been behind for too long, and cuts
     /// those that do not go.
     pub fn sweep(&mut self, now: Instant) {
@@ -112,8 +119,8 @@ impl Sessions {
         let open = &self.open;
         self.behind.retain(|id, behind| {
             let Some(session) = open.get(*id) else { return false };
-            if session.outbox.taken() >= behind.handed {
-                *behind = Behind { since: now, handed: session.outbox.handed() };
+            if session.outbox.taken() > behind.taken {
+                *behind = Behind { since: now, taken: session.outbox.taken() };
                 return session.outbox.is_behind();
             }
             if now.duration_since(behind.since) >= PATIENCE {
@@ -219,7 +226,9 @@ mod tests {
         assert_eq!(take(&mut quick), Poll::Ready(Ok(4)));
         sessions.sweep(start + PATIENCE / 2);
         assert_eq!((sessions.open.len(), sessions.closing.len()), (2, 0));
+        assert!(sessions.any_behind());
         sessions.sweep(start + PATIENCE);
+        assert!(!sessions.any_behind());
         assert_eq!((sessions.open.len(), sessions.closing.len(), sessions.len()), (1, 1, 2));
         assert_eq!(take(&mut slow), Poll::Ready(Err(Ending::TooSlow)));
         sessions.hand_on(&runs(1), start);
@@ -245,6 +254,20 @@ mod tests {
         assert_eq!(sessions.open.len(), 1);
         sessions.sweep(start + PATIENCE * 50);
         assert!(sessions.behind.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_takes_a_large_commit_slowly_gets_all_of_it() {
+        let (mut sessions, cuts) = (Sessions::new(10), Arc::default());
+        let start = Instant::now();
+        let (_, mut inbox) = open(&mut sessions, &cuts).unwrap();
+        sessions.hand_on(&runs(100), start);
+        let waker = noop_waker();
+        for i in 1..=100 {
+            sessions.sweep(start + PATIENCE / 2 * i);
+            assert!(inbox.poll_take(&mut Context::from_waker(&waker), 1, |_| {}).is_ready());
+        }
+        assert_eq!(sessions.open.len(), 1);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use crate::store::LiveRun;
 use std::collections::VecDeque;
 
 /// Most events of one type that wait in memory while a gap before them is read. Past it they are dropped,
-/// and read from the store with the rest of the gap.
-const MOST_HELD: usize = 10_000;
+/// and read from the store with the rest of the gap. Few enough to be handed on at once afterwards without
+/// being a flood.
+const MOST_HELD: usize = 2000;
 
 /// A type's place in the live order.
 #[derive(Debug)]

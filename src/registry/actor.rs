@@ -4,7 +4,7 @@
 //! force here when the store has it. Changes made on other nodes are seen twice a second.
 
 use super::sinks::SinkTable;
-use super::{Learn, Register, Registered, Statuses, StopStreams, TypeView, Unregister, record};
+use super::{Learn, Register, Registered, Statuses, StopStreams, TypeEntry, TypeView, Unregister, record};
 use crate::error::{ApiError, Code};
 use crate::event::{EventType, StreamName};
 use crate::store::{Put, PutType, Store, StoreError, StreamKey, TypeRecord};
@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 const REFRESH: Duration = Duration::from_millis(400);
 /// How often the index of due streams is looked at, for wakes that were lost or meant for other nodes.
 const DUE: Duration = Duration::from_secs(1);
+/// How long a dropped stream may still get events from other nodes.
+const LATECOMERS: Duration = Duration::from_secs(3);
 /// Most repetitions of a change that lost against others.
 const MAX_CONFLICTS: usize = 32;
 /// Reports of SinkActors that may wait; a SinkActor that finds it full reports again.
@@ -123,32 +125,28 @@ impl RegistryActor {
         }));
     }
 
-    /// Takes dropped streams that have delivered everything out of the registry.
-    fn forget_drained(&mut self, ctx: &mut Context<Self>) {
-        let candidates = self.sinks.settled();
-        if candidates.is_empty() || self.stopping {
-            return;
-        }
-        let (store, view, settings) = (Arc::clone(&self.store), self.view.clone(), Arc::clone(&self.settings));
+    /// Takes a dropped stream that has delivered everything out of the registry.
+    fn forget(&mut self, key: StreamKey, ctx: &mut Context<Self>) {
+        let Some(entry) = self.view.by_number(key.type_no).filter(|_| !self.stopping) else { return };
+        let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let forget = async move {
-            let mut changed = Vec::new();
-            let counts = store.counts(&candidates).await?;
-            for (key, counts) in candidates.iter().zip(counts) {
-                let Some(entry) = view.by_number(key.type_no).filter(|_| counts.backlog == 0) else { continue };
-                let edit = |entry: &super::TypeEntry| {
-                    let drains = entry.draining.iter().any(|s| s.spec.name == key.name);
-                    drains.then(|| record::drained(entry, &key.name))
-                };
-                if let Some(record) = change(&*store, &settings, &entry.name, edit).await? {
-                    store.forget_stream(key).await?;
-                    log::info!("dropped stream has delivered everything: type={} stream={}", entry.name, key.name);
-                    changed.push(record);
-                }
+            // Events that came in the meantime are delivered first; then the stream reports again.
+            if store.counts(std::slice::from_ref(&key)).await?.first().is_none_or(|counts| counts.backlog > 0) {
+                return Ok(None);
             }
-            Ok::<_, StoreError>(changed)
+            let edit = |entry: &TypeEntry| {
+                let drains = entry.draining.iter().any(|s| s.spec.name == key.name);
+                drains.then(|| record::drained(entry, &key.name))
+            };
+            let record = change(&*store, &settings, &entry.name, edit).await?;
+            if record.is_some() {
+                store.forget_stream(&key).await?;
+                log::info!("dropped stream has delivered everything: type={} stream={}", entry.name, key.name);
+            }
+            Ok::<_, StoreError>(record)
         };
-        ctx.spawn(forget.into_actor(self).map(|changed, actor, _| match changed {
-            Ok(records) => records.iter().for_each(|record| actor.learn(record)),
+        ctx.spawn(forget.into_actor(self).map(|put, actor, _| match put {
+            Ok(record) => record.iter().for_each(|record| actor.learn(record)),
             Err(e) => actor.store_failed(&e),
         }));
     }
@@ -177,7 +175,7 @@ async fn change(
     store: &dyn Store,
     settings: &StreamSettings,
     name: &EventType,
-    edit: impl Fn(&super::TypeEntry) -> Option<Bytes>,
+    edit: impl Fn(&TypeEntry) -> Option<Bytes>,
 ) -> Result<Option<TypeRecord>, StoreError> {
     for _ in 0..MAX_CONFLICTS {
         let Some(current) = store.get_type(name).await? else { return Ok(None) };
@@ -213,12 +211,8 @@ async fn register(store: &dyn Store, settings: &StreamSettings, wish: Register) 
         let known = |name: &StreamName| {
             previous.iter().flat_map(|p| p.streams.iter().chain(&p.draining)).any(|s| s.spec.name == *name)
         };
-        let new_secrets = wish
-            .streams
-            .iter()
-            .filter(|s| s.target.secret_is_generated() && !known(&s.name))
-            .map(|s| s.name.clone())
-            .collect();
+        let new_secrets =
+            wish.streams.iter().filter(|s| s.target.made_secret() && !known(&s.name)).map(|s| s.name.clone()).collect();
         let config = record::registration(previous.as_ref(), wish.streams.clone());
         if let Some(current) = current.as_ref().filter(|c| c.registered && c.config == config && c.ttl == wish.ttl) {
             return Ok((false, current.clone(), new_secrets));
@@ -270,7 +264,6 @@ impl Actor for RegistryActor {
         self.refresh(ctx);
         ctx.run_interval(REFRESH, Self::refresh);
         ctx.run_interval(DUE, Self::wake_due);
-        ctx.run_interval(DUE, Self::forget_drained);
         if let Some(mut events) = self.events.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| events.poll_recv(cx)));
         }
@@ -280,6 +273,10 @@ impl Actor for RegistryActor {
 impl StreamHandler<SinkEvent> for RegistryActor {
     fn handle(&mut self, event: SinkEvent, ctx: &mut Self::Context) {
         match event {
+            // Nodes that have not heard that the stream was dropped may still give it events.
+            SinkEvent::Drained(key) => {
+                ctx.run_later(LATECOMERS, move |actor, ctx| actor.forget(key, ctx));
+            }
             SinkEvent::Paused(key, reason) => self.pause(key, reason, ctx),
         }
     }
@@ -336,10 +333,9 @@ impl Handler<Statuses> for RegistryActor {
     type Result = ResponseFuture<Vec<(StreamKey, SinkStatus)>>;
 
     fn handle(&mut self, _: Statuses, _: &mut Self::Context) -> Self::Result {
-        let asked =
-            self.sinks.handles().into_iter().map(|(key, handle)| async move { Some((key, handle.status().await?)) });
+        let asked = self.sinks.handles().into_iter().map(|(key, handle)| async move { (key, handle.status().await) });
         let all = futures_util::future::join_all(asked);
-        Box::pin(async move { all.await.into_iter().flatten().collect() })
+        Box::pin(async move { all.await })
     }
 }
 
@@ -348,12 +344,14 @@ impl Handler<StopStreams> for RegistryActor {
 
     fn handle(&mut self, StopStreams { grace }: StopStreams, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        let pool = self.sinks.pool();
+        let pool = self.sinks.take_pool();
         let stops = self.sinks.handles().into_iter().map(move |(_, handle)| async move { handle.stop(grace).await });
         let all = futures_util::future::join_all(stops);
         Box::pin(async move {
             all.await;
-            pool.shutdown();
+            if let Some(pool) = pool {
+                pool.shutdown().await;
+            }
         })
     }
 }

@@ -29,7 +29,7 @@ pub struct TypeEntry {
     /// Streams that were dropped and still deliver.
     pub draining: Vec<StreamEntry>,
     /// Stored streams that this version or these settings cannot read; they take their events and wait.
-    pub(super) unreadable: Vec<Value>,
+    pub(crate) unreadable: Vec<Value>,
 }
 
 /// A stream of a type.

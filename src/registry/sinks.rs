@@ -4,26 +4,22 @@ use super::record::keyed;
 use super::{StreamEntry, TypeEntry, TypeView};
 use crate::event::TypeNo;
 use crate::store::{Store, StreamKey};
-use crate::streams::{Secrets, SinkEvent, SinkHandle, SinkPool, SinkSetup};
+use crate::streams::{Respecify, Secrets, SinkEvent, SinkHandle, SinkPool, SinkSetup};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// How long a dropped stream may still get events: from nodes that have not heard of it.
-const LATECOMERS: Duration = Duration::from_secs(3);
 
 /// A SinkActor and what it was last told.
 struct Running {
     handle: SinkHandle,
     told: String,
-    /// Since when it drains, on this node's clock.
-    draining: Option<Instant>,
 }
 
 /// The running SinkActors.
 pub(super) struct SinkTable {
-    pool: SinkPool,
+    /// `None` once all streams were told to stop.
+    pool: Option<SinkPool>,
     store: Arc<dyn Store>,
     events: mpsc::Sender<SinkEvent>,
     running: HashMap<StreamKey, Running>,
@@ -31,7 +27,7 @@ pub(super) struct SinkTable {
 
 impl SinkTable {
     pub(super) fn new(pool: SinkPool, store: Arc<dyn Store>, events: mpsc::Sender<SinkEvent>) -> Self {
-        Self { pool, store, events, running: HashMap::new() }
+        Self { pool: Some(pool), store, events, running: HashMap::new() }
     }
 
     /// Makes the SinkActors of a type those of `entry`: starts, tells and stops as needed, and puts their
@@ -57,16 +53,15 @@ impl SinkTable {
     fn start_or_tell(&mut self, key: &StreamKey, entry: &TypeEntry, stream: &StreamEntry, draining: bool) {
         let paused = stream.paused.is_some();
         let told = format!("{} {draining} {paused}", stream.spec.to_json(Secrets::Shown));
-        let since = draining.then(Instant::now);
         if let Some(running) = self.running.get_mut(key) {
-            running.draining = running.draining.filter(|_| draining).or(since);
             if running.told != told {
                 running.told = told;
-                running.handle.respecify(stream.spec.clone(), draining, paused);
+                running.handle.respecify(Respecify { spec: stream.spec.clone(), draining, paused });
             }
             return;
         }
-        let handle = self.pool.start(SinkSetup {
+        let Some(pool) = &self.pool else { return };
+        let handle = pool.start(SinkSetup {
             key: key.clone(),
             ty: entry.name.clone(),
             spec: stream.spec.clone(),
@@ -75,7 +70,7 @@ impl SinkTable {
             store: Arc::clone(&self.store),
             events: self.events.clone(),
         });
-        self.running.insert(key.clone(), Running { handle, told, draining: since });
+        self.running.insert(key.clone(), Running { handle, told });
     }
 
     fn of_type(&self, type_no: TypeNo) -> Arc<[SinkHandle]> {
@@ -89,19 +84,13 @@ impl SinkTable {
         }
     }
 
-    /// Dropped streams that no node can give events to any more.
-    pub(super) fn settled(&self) -> Vec<StreamKey> {
-        let ripe = |r: &Running| r.draining.is_some_and(|since| since.elapsed() > LATECOMERS);
-        self.running.iter().filter(|(_, r)| ripe(r)).map(|(key, _)| key.clone()).collect()
-    }
-
     /// All handles, for questions and for shutdown.
     pub(super) fn handles(&self) -> Vec<(StreamKey, SinkHandle)> {
         self.running.iter().map(|(key, r)| (key.clone(), r.handle.clone())).collect()
     }
 
-    /// Forgets all handles and ends the pool's arbiters once they are stopped.
-    pub(super) fn pool(&self) -> SinkPool {
-        self.pool.clone()
+    /// Takes the pool, to be shut down once every stream has stopped. Starts no more after that.
+    pub(super) fn take_pool(&mut self) -> Option<SinkPool> {
+        self.pool.take()
     }
 }

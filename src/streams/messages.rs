@@ -1,19 +1,23 @@
 //! What a SinkActor is told and asked.
 
-use super::{Sink, StreamSettings, StreamSpec};
+use super::{Sink, StreamSettings, StreamSpec, WebhookClient};
 use crate::event::EventType;
 use crate::store::{Store, StreamKey};
 use actix::Message;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// What sinks of one arbiter share: settings, connections to brokers, the webhook client.
+/// What sinks of one arbiter share: settings, connections to brokers, the webhook client. Made on the
+/// arbiter and never leaves it.
 #[derive(Clone)]
 pub struct SinkEnv {
     /// Settings of delivery.
     pub settings: Arc<StreamSettings>,
     /// One connection a broker and process.
     pub brokers: super::Brokers,
+    /// One an arbiter, with its own connection pool.
+    pub webhooks: WebhookClient,
 }
 
 /// Everything a SinkActor is made from.
@@ -25,12 +29,15 @@ pub struct SinkSetup {
     pub ty: EventType,
     /// As registered.
     pub spec: StreamSpec,
-    /// Takes no new events; reports [`Drained`] when nothing waits any more.
+    /// Takes no new events; reports [`SinkEvent::Drained`] when nothing waits any more.
     pub draining: bool,
+    /// Held back by an operator or by the other side: claims nothing.
+    pub paused: bool,
     /// Where its outbox is.
     pub store: Arc<dyn Store>,
-    /// Told when a draining stream is empty, or the stream paused itself.
-    pub events: tokio::sync::mpsc::UnboundedSender<SinkEvent>,
+    /// Told when a draining stream is empty, or the stream paused itself. When it is full, a drained
+    /// stream says so again later, and a pause is logged and holds on this node alone.
+    pub events: tokio::sync::mpsc::Sender<SinkEvent>,
 }
 
 /// Something may be due: a hint, of which one is as good as many.
@@ -46,12 +53,15 @@ pub struct Respecify {
     pub spec: StreamSpec,
     /// Whether it has been dropped and only delivers what it was promised.
     pub draining: bool,
+    /// Whether it is held back.
+    pub paused: bool,
 }
 
-/// Finish or give back what is in flight, then stop. Answered when nothing is held any more.
+/// Take no more, finish the attempts under way within the time given, give back the rest, then stop.
+/// Answered when nothing is held any more.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Stop;
+pub struct Stop(pub Duration);
 
 /// How the stream does, on this node.
 #[derive(Debug, Clone, Copy, Message)]
@@ -73,7 +83,7 @@ pub enum StreamState {
 }
 
 /// The answer to [`Status`].
-#[derive(Debug, Clone, actix::MessageResponse)]
+#[derive(Debug, Clone, PartialEq, Eq, actix::MessageResponse)]
 pub struct SinkStatus {
     /// Its condition.
     pub state: StreamState,

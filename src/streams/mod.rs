@@ -1,26 +1,44 @@
 //! Delivery: each stream of each type has its own [`SinkActor`], which claims from the outbox by lease,
 //! delivers, and settles.
 //!
-//! A new kind of stream is one file here (a [`Target`] and its [`Sink`]) and one line in [`KINDS`].
+//! A new kind of stream is one file here (a [`Target`] and its [`Sink`]) and one line in `KINDS`.
 //! A sink decides what became of an attempt ([`Outcome`]); shared code executes it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `spec`, `fields` | a stream as it is registered; reading it from JSON |
+//! | `webhook`, `rabbit` | the kinds |
+//! | `window`, `held`, `circuit`, `backoff` | pure bookkeeping: what is claimed, what is due when |
+//! | `delivery` | the one task that drives a stream |
+//! | `sink_actor`, `messages` | the actor in front of that task |
+//! | `pool` | arbiters, supervision, handles |
 
 mod backoff;
+mod circuit;
+mod delivery;
+mod fields;
+mod held;
 mod messages;
+mod pool;
 mod rabbit;
 mod sink_actor;
 mod spec;
+mod text;
 mod webhook;
+mod window;
 
 pub use backoff::{Backoff, Retry};
 pub use messages::*;
+pub use pool::{SinkHandle, SinkPool};
 pub use rabbit::Brokers;
 pub use sink_actor::SinkActor;
 pub use spec::{Secrets, StreamSpec, parse_streams};
+pub use webhook::WebhookClient;
 
-use crate::error::FieldError;
 use crate::event::{EventId, EventType, Millis};
 use async_trait::async_trait;
 use bytes::Bytes;
+use fields::Fields;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -29,8 +47,9 @@ use std::time::Duration;
 /// The kinds of stream there are: the value of `source`, and how its fields are read.
 const KINDS: &[(&str, ParseTarget)] = &[("webhook", webhook::parse), ("rabbit", rabbit::parse)];
 
-/// Reads a kind's own fields, removing them from the map (what is left over is unknown, and a 422).
-type ParseTarget = fn(&mut Map<String, Value>, &str, &StreamSettings) -> Result<Arc<dyn Target>, Vec<FieldError>>;
+/// Reads a kind's own fields, taking them out (what is left over is unknown, and a 422). `None` only
+/// with an error noted.
+type ParseTarget = fn(&mut Fields, &StreamSettings) -> Option<Arc<dyn Target>>;
 
 /// Where a stream delivers to, as it was registered.
 pub trait Target: fmt::Debug + Send + Sync {
@@ -43,8 +62,12 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Takes over what a re-registration does not repeat (a generated secret) from the stream of the
     /// same name.
     fn inherit(&self, previous: &dyn Target) -> Arc<dyn Target>;
+    /// Whether reading it made a secret that its sender does not know yet.
+    fn made_secret(&self) -> bool {
+        false
+    }
     /// What delivers to it; made on the arbiter where it will run.
-    fn sink(&self, env: &SinkEnv) -> Box<dyn Sink>;
+    fn sink(&self, env: &SinkEnv) -> BoxedSink;
 }
 
 /// Delivers single events. Lives on one arbiter.
@@ -54,6 +77,11 @@ pub trait Sink {
     async fn deliver(&self, delivery: &Delivery) -> Outcome;
     /// The longest an attempt may take: none starts with less lease left.
     fn timeout(&self) -> Duration;
+    /// After an [`Outcome::Unreachable`]: resolves once the other side is there again, so that the
+    /// next attempt need not wait for its time. Never, where a sink cannot tell.
+    async fn recovered(&self) {
+        std::future::pending().await
+    }
 }
 
 /// An event on its way to a stream.

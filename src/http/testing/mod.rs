@@ -72,6 +72,7 @@ pub fn entry(name: &str, type_no: u16, streams: &[&str]) -> Arc<TypeEntry> {
         names: streams.iter().map(|s| s.spec.name.clone()).collect(),
         streams,
         draining: Vec::new(),
+        unreadable: Vec::new(),
     })
 }
 
@@ -219,12 +220,6 @@ impl Handler<Learn> for FakeRegistry {
             self.types.put_in_test(entry(record.name.as_str(), record.type_no.get(), &[]));
         }
     }
-}
-
-impl Handler<Committed> for FakeRegistry {
-    type Result = ();
-
-    fn handle(&mut self, _: Committed, _: &mut Self::Context) {}
 }
 
 impl Handler<Statuses> for FakeRegistry {

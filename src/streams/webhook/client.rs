@@ -1,0 +1,212 @@
+//! The client of an arbiter, and the sink that delivers with it.
+
+use super::super::{Delivery, Outcome, Sink, SinkEnv, StreamSettings, text::one_line};
+use super::guard::{DIALLED, Denied, Guard, GuardedConnector};
+use super::sign::{Secret, signature};
+use actix_web::error::ParseError;
+use async_trait::async_trait;
+use awc::error::{ConnectError, SendRequestError};
+use awc::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, HttpDate, RETRY_AFTER, USER_AGENT};
+use awc::http::{Method, StatusCode, Uri, Version};
+use awc::{Client, ClientBuilder, ClientResponse, Connector};
+use futures_util::StreamExt;
+use std::cell::Cell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Most of an answer that is read.
+const MAX_ANSWER: usize = 64 << 10;
+/// How much of a failing answer may stand in an error line.
+const EXCERPT: usize = 200;
+/// How the hub introduces itself.
+const AGENT: &str = concat!("event-source-api/", env!("CARGO_PKG_VERSION"));
+
+/// The HTTP client of one arbiter: connections to a host are kept and used again. `!Send`.
+#[derive(Clone)]
+pub struct WebhookClient(Client);
+
+impl WebhookClient {
+    /// A client that keeps to `webhook.deny`, with HTTP/1.1 and the public certificate authorities.
+    pub fn new(settings: &StreamSettings) -> Self {
+        // Part of an exchange's time: a host that does not answer a dial is away, not slow.
+        let dial = settings.webhook_timeout.mul_f64(0.6);
+        let connector = Connector::new()
+            .connector(GuardedConnector::new(Guard::new(settings)))
+            .timeout(dial)
+            .handshake_timeout(dial)
+            // Each stream has its own limit; a common one would let a slow host hold up the others.
+            .limit(0);
+        let client = ClientBuilder::new()
+            .connector(connector)
+            .max_http_version(Version::HTTP_11)
+            .disable_redirects()
+            .disable_timeout()
+            .no_default_headers()
+            .finish();
+        Self(client)
+    }
+}
+
+/// Delivers to one URI.
+pub(super) struct WebhookSink {
+    client: Client,
+    uri: Uri,
+    secrets: Vec<Secret>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    timeout: Duration,
+}
+
+impl WebhookSink {
+    pub fn new(env: &SinkEnv, uri: Uri, secrets: Vec<Secret>, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        let timeout = env.settings.webhook_timeout;
+        Self { client: env.webhooks.0.clone(), uri, secrets, headers, timeout }
+    }
+
+    /// One exchange; whether it needed a new connection tells if a failure may be the old one's.
+    async fn exchange(&self, delivery: &Delivery, now: SystemTime) -> (Result<ClientResponse, SendRequestError>, bool) {
+        let id = delivery.id.to_string();
+        let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
+        let signature = signature(&self.secrets, &id, &timestamp, &delivery.body);
+        let mut request = self
+            .client
+            .request(Method::POST, self.uri.clone())
+            .insert_header((USER_AGENT, AGENT))
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .insert_header(("webhook-id", id))
+            .insert_header(("webhook-timestamp", timestamp))
+            .insert_header(("webhook-signature", signature));
+        for (name, value) in &self.headers {
+            request = request.insert_header((name.clone(), value.clone()));
+        }
+        let body = delivery.body.clone();
+        DIALLED
+            .scope(Cell::new(false), async move {
+                let answer = request.send_body(body).await;
+                (answer, DIALLED.with(Cell::get))
+            })
+            .await
+    }
+
+    async fn attempt(&self, delivery: &Delivery) -> Outcome {
+        let (mut answer, dialled) = self.exchange(delivery, SystemTime::now()).await;
+        // The other side may close a kept connection just as it is used again; that is no failure.
+        if !dialled && matches!(&answer, Err(error) if is_closed(error)) {
+            answer = self.exchange(delivery, SystemTime::now()).await.0;
+        }
+        match answer {
+            Ok(answer) => judge(answer, SystemTime::now()).await,
+            Err(error) => explain(&error),
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Sink for WebhookSink {
+    async fn deliver(&self, delivery: &Delivery) -> Outcome {
+        match tokio::time::timeout(self.timeout, self.attempt(delivery)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Retry {
+                error: format!("no complete answer within {}", crate::event::format_duration(self.timeout)),
+                after: None,
+            },
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+/// The connection ended before there was an answer.
+fn is_closed(error: &SendRequestError) -> bool {
+    matches!(
+        error,
+        SendRequestError::Connect(ConnectError::Disconnected)
+            | SendRequestError::Send(_)
+            | SendRequestError::Response(ParseError::Io(_))
+    )
+}
+
+fn explain(error: &SendRequestError) -> Outcome {
+    let error_line = |text: String| one_line(&text);
+    match error {
+        SendRequestError::Connect(ConnectError::Resolver(cause)) if cause.is::<Denied>() => {
+            Outcome::Retry { error: error_line(cause.to_string()), after: None }
+        }
+        _ if is_closed(error) => {
+            Outcome::Retry { error: "the connection was closed before an answer".into(), after: None }
+        }
+        SendRequestError::Connect(cause) => Outcome::Unreachable { error: error_line(cause.to_string()) },
+        other => Outcome::Retry { error: error_line(other.to_string()), after: None },
+    }
+}
+
+/// Reads the answer, at most 64 KiB of it, and decides.
+async fn judge(mut answer: ClientResponse, now: SystemTime) -> Outcome {
+    let mut excerpt = Vec::new();
+    let mut read = 0;
+    // A body that breaks off changes nothing: the status has been given. Dropping an answer that was
+    // not read to its end closes its connection.
+    while let Some(Ok(chunk)) = answer.next().await {
+        excerpt.extend(chunk.iter().take(EXCERPT - excerpt.len().min(EXCERPT)));
+        read += chunk.len();
+        if read >= MAX_ANSWER {
+            break;
+        }
+    }
+    let status = answer.status();
+    if status.is_success() {
+        return Outcome::Delivered;
+    }
+    let excerpt = one_line(&String::from_utf8_lossy(&excerpt));
+    let mut error = match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_str()),
+        None => status.as_str().to_owned(),
+    };
+    if status.is_redirection() {
+        error.push_str(" (redirects are not followed)");
+    }
+    if !excerpt.is_empty() {
+        error = format!("{error}: {excerpt}");
+    }
+    match status {
+        StatusCode::GONE => Outcome::Pause { error },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            Outcome::Retry { error, after: retry_after(answer.headers(), now) }
+        }
+        _ => Outcome::Retry { error, after: None },
+    }
+}
+
+/// `Retry-After`: seconds, or an HTTP date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than a number holds is still "much later".
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let at: HttpDate = text.parse().ok()?;
+    Some(SystemTime::from(at).duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_445_412_470);
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read(" 0 "), Some(Duration::ZERO));
+        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(10)));
+        assert_eq!(read("Wed, 21 Oct 2015 07:27:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        for bad in ["", "-1", "1.5", "soon"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}
