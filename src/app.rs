@@ -63,7 +63,7 @@ impl Core {
 /// # Errors
 /// When it cannot start.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
-    let store = open(&settings).await?;
+    let store = open(&settings)?;
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
     let core = start_core(&settings, &store, &view, &streams);
@@ -101,11 +101,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     Ok(())
 }
 
-async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match &settings.store_url {
         StoreUrl::Embedded(path) => Arc::new(EmbeddedStore::open(path, settings.store.clone())?),
         StoreUrl::Redis(url) => {
-            Arc::new(RedisStore::connect(url, &settings.store_prefix, settings.store.clone()).await?)
+            Arc::new(RedisStore::connect(url, &settings.store_prefix, settings.store.clone(), settings.wait_replicas)?)
         }
     })
 }

@@ -32,9 +32,8 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(e) => return fail(&e, BAD_SETTINGS),
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
+    let env = env_logger::Env::default().default_filter_or(DEFAULT_LOG);
+    env_logger::Builder::from_env(env).format_timestamp_millis().init();
     match actix::System::new().block_on(app::run(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e, 1),
