@@ -75,6 +75,22 @@ impl RedisServer {
         self.running = run(self.port, self.folder.path(), &self.arguments);
         assert!(self.running.is_some(), "redis-server does not start again on port {}", self.port);
     }
+
+    /// Stops its process from running, without ending it: it is there, and silent.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it run again.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let (child, _) = self.running.as_ref().expect("a running server");
+        let done = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
 }
 
 impl Drop for RedisServer {
