@@ -20,6 +20,8 @@
 //! | [`config`] | settings: defaults, file, environment |
 //! | [`app`] | puts it together, and takes it apart in order |
 
+pub mod app;
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod http;

@@ -1,7 +1,6 @@
 //! The rabbit sink against a real broker: what it publishes, and what it makes of trouble.
 
-#[path = "support/rabbit.rs"]
-mod rabbit;
+mod support;
 
 use event_source_api::event::{EventId, Position, TypeNo, envelope};
 use event_source_api::streams::{
@@ -11,11 +10,11 @@ use futures_util::future::join_all;
 use lapin::options::*;
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
-use rabbit::Rabbit;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use support::rabbit::RabbitServer;
 
 /// Longest wait for something that is to happen.
 const SOON: Duration = Duration::from_secs(60);
@@ -90,9 +89,9 @@ async fn until_delivered(sink: &dyn Sink, delivery: &Delivery) -> Vec<Outcome> {
 // One test after the other on one broker: it takes seconds to start.
 #[actix_web::test]
 async fn the_rabbit_sink() {
-    let mut rabbit = Rabbit::start().await;
+    let mut rabbit = RabbitServer::start();
     let env = env(&rabbit.url());
-    let connection = rabbit.connect().await.unwrap();
+    let connection = lapin::Connection::connect(&rabbit.url(), Default::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
 
     a_message_says_what_it_is(&env, &channel).await;
@@ -225,7 +224,7 @@ async fn trouble_of_one_stream_is_no_trouble_of_another(env: &SinkEnv, channel: 
     assert_eq!(drain(channel, "many").await.len(), 3);
 }
 
-async fn a_broker_that_was_away_is_used_again(env: &SinkEnv, rabbit: &mut Rabbit) {
+async fn a_broker_that_was_away_is_used_again(env: &SinkEnv, rabbit: &mut RabbitServer) {
     let stream = json!({"exchange": "back", "routingKey": "k", "mandatory": false});
     let sink = sink(env, stream);
     assert_eq!(sink.deliver(&delivery(1)).await, Outcome::Delivered);
@@ -238,7 +237,7 @@ async fn a_broker_that_was_away_is_used_again(env: &SinkEnv, rabbit: &mut Rabbit
     }
     let told = tokio::time::timeout(Duration::from_millis(300), sink.recovered()).await;
     assert!(told.is_err(), "it is still away");
-    rabbit.restart().await;
+    rabbit.restart();
     tokio::time::timeout(SOON, sink.recovered()).await.expect("it is back");
     assert_eq!(sink.deliver(&delivery(1)).await, Outcome::Delivered);
 }

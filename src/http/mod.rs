@@ -1,5 +1,45 @@
 //! HTTP: one file a resource, named after it.
+//!
+//! [`configure`] mounts everything on an actix app that has a [`AppState`] as `web::Data`. Handlers
+//! return [`Problem`] for whatever goes wrong; `admission` makes sure that errors which actix itself
+//! answers leave as problem documents, too. What cannot be caught here: requests whose head is not
+//! HTTP at all, or too slow or too large, which the connection answers before there is a request
+//! (400, 408 and 431 with an empty body).
 
+mod admission;
+mod answer;
+mod body;
+mod clock;
+mod discarded;
+mod event;
+mod feed;
+mod feed_page;
+mod frames;
+mod health;
+mod json;
+mod links;
+mod live;
+mod marks;
+mod origin;
+mod params;
+mod problem;
+mod register;
+mod routes;
+mod send;
+mod send_batch;
+mod send_item;
+mod session;
+pub mod socket;
 mod state;
+mod streams;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire_tests;
 
-pub use state::{AppState, HttpSettings};
+pub use clock::StoreClock;
+pub use problem::Problem;
+pub use routes::configure;
+pub use state::{AppState, HttpSettings, RegistryHandle};

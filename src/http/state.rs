@@ -1,10 +1,12 @@
 //! What every handler is given.
 
+use super::StoreClock;
 use crate::live::{BroadcastActor, LiveSettings};
-use crate::registry::{RegistryActor, TypeView};
+use crate::registry::{Learn, Register, Statuses, TypeView, Unregister};
 use crate::store::{Appender, Store};
 use crate::streams::StreamSettings;
-use actix::Addr;
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Recipient};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
@@ -45,12 +47,43 @@ pub struct AppState {
     pub appender: Appender,
     /// Types as this node knows them.
     pub types: TypeView,
+    /// The store's clock, for what is "now" in a feed.
+    pub clock: Arc<StoreClock>,
     /// For registrations.
-    pub registry: Addr<RegistryActor>,
+    pub registry: RegistryHandle,
     /// For live sessions.
     pub broadcast: Addr<BroadcastActor>,
     /// Set first at shutdown: `/readyz` turns 503.
     pub stopping: Arc<AtomicBool>,
     /// Requests in flight in the whole process.
     pub in_flight: Arc<AtomicUsize>,
+}
+
+/// What HTTP says to the RegistryActor: an address a message, so that this layer knows the messages and
+/// not the actor. Made with `addr.into()`.
+#[derive(Clone)]
+pub struct RegistryHandle {
+    /// Registers or replaces a type.
+    pub register: Recipient<Register>,
+    /// Deletes a registration.
+    pub unregister: Recipient<Unregister>,
+    /// Hands over records that this node had not seen.
+    pub learn: Recipient<Learn>,
+    /// Asks how this node's streams do.
+    pub statuses: Recipient<Statuses>,
+}
+
+impl<A> From<Addr<A>> for RegistryHandle
+where
+    A: Actor + Handler<Register> + Handler<Unregister> + Handler<Learn> + Handler<Statuses>,
+    A::Context: ToEnvelope<A, Register> + ToEnvelope<A, Unregister> + ToEnvelope<A, Learn> + ToEnvelope<A, Statuses>,
+{
+    fn from(addr: Addr<A>) -> Self {
+        Self {
+            register: addr.clone().recipient(),
+            unregister: addr.clone().recipient(),
+            learn: addr.clone().recipient(),
+            statuses: addr.recipient(),
+        }
+    }
 }

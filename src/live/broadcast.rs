@@ -1,10 +1,218 @@
-//! The BroadcastActor.
+//! The BroadcastActor: the way of a commit from the store to the sessions.
 
+use super::fanout::EncodedRun;
+use super::gap::SEQUENCES;
+use super::recovery::Recovery;
+use super::sessions::Sessions;
+use super::track::{Arrival, Track};
+use super::{CloseAll, CountSessions, LiveEvent, LiveSettings, Refused, Subscribe, Unsubscribe};
+use crate::event::{EventId, EventType, Position, Ttl, TypeNo, envelope};
+use crate::registry::TypeView;
+use crate::store::{Live, LiveRun, Store};
 use actix::prelude::*;
+use bytestring::ByteString;
+use futures_util::stream;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
-/// Fans commits out to sessions.
-pub struct BroadcastActor {}
+/// How often slow and leaving sessions are looked after.
+const SWEEP: Duration = Duration::from_millis(100);
+/// Subscriptions that may wait in the mailbox; a session that ends is always heard.
+const MAILBOX: usize = 1024;
+
+/// Fans commits out to sessions. One a node, on an arbiter of its own.
+///
+/// Events of a type are handed on in commit order and once, whatever the store's feed loses or repeats
+/// (ephemeral events that were lost stay lost, for they are nowhere to be read). A type whose gap is being
+/// read waits, without holding up others.
+pub struct BroadcastActor {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) types: TypeView,
+    /// Taken at the start.
+    feed: Option<mpsc::Receiver<Live>>,
+    pub(super) sessions: Sessions,
+    pub(super) tracks: HashMap<TypeNo, Track>,
+    /// Types that the store knew before this node's view did.
+    pub(super) learned: HashMap<TypeNo, (EventType, Ttl)>,
+    /// Where the store's clock stood at the start: nobody misses what was committed before. `None` when
+    /// the store could not be asked; then a type begins with its first run.
+    pub(super) start: Option<Position>,
+    pub(super) recovery: Recovery,
+}
+
+impl BroadcastActor {
+    /// An actor that is fed by the store. Takes the store's only live feed.
+    pub fn new(store: Arc<dyn Store>, types: TypeView, settings: LiveSettings) -> Self {
+        let feed = store.live();
+        Self::with_feed(store, types, settings, feed)
+    }
+
+    /// An actor that is fed by `feed`, and reads what that loses from the store.
+    pub fn with_feed(
+        store: Arc<dyn Store>,
+        types: TypeView,
+        settings: LiveSettings,
+        feed: mpsc::Receiver<Live>,
+    ) -> Self {
+        Self {
+            store,
+            types,
+            feed: Some(feed),
+            sessions: Sessions::new(settings.max_sessions),
+            tracks: HashMap::new(),
+            learned: HashMap::new(),
+            start: None,
+            recovery: Recovery::default(),
+        }
+    }
+
+    /// Runs that were committed together.
+    fn commit(&mut self, runs: Vec<LiveRun>, ctx: &mut Context<Self>) {
+        let mut ready = Vec::with_capacity(runs.len());
+        for run in runs {
+            let type_no = run.type_no;
+            let name = self.name(type_no);
+            let wanted = name.as_ref().is_none_or(|name| self.sessions.wanted(type_no, name));
+            let start = self.start.unwrap_or(run.previous);
+            let track = self.tracks.entry(type_no).or_insert_with(|| Track::new(start));
+            if name.is_none() && !track.unnamed {
+                track.unnamed = true;
+                self.recovery.unnamed(type_no);
+            }
+            match track.arrive(run, wanted) {
+                Arrival::Next(run) => {
+                    if let (true, Some(name)) = (wanted, name) {
+                        ready.push(encode(name, run));
+                    }
+                }
+                Arrival::Gap => self.recovery.gap(type_no),
+                Arrival::Dropped(events) => {
+                    log::warn!(
+                        "live events are read from the store instead of held: type_no={type_no} events={events}"
+                    );
+                    self.recovery.gap(type_no);
+                }
+                Arrival::Held | Arrival::Known => {}
+            }
+        }
+        self.hand_on(&ready);
+        self.recover(ctx);
+    }
+
+    /// To the sessions, in the order given.
+    pub(super) fn hand_on(&mut self, runs: &[EncodedRun]) {
+        if !runs.is_empty() {
+            self.sessions.hand_on(runs, Instant::now());
+        }
+    }
+
+    /// The name of a type, if this node knows it.
+    pub(super) fn name(&self, type_no: TypeNo) -> Option<EventType> {
+        let known = self.types.by_number(type_no).map(|entry| entry.name.clone());
+        known.or_else(|| self.learned.get(&type_no).map(|(name, _)| name.clone()))
+    }
+}
+
+/// Encodes a run, once for all sessions.
+pub(super) fn encode(name: EventType, run: LiveRun) -> EncodedRun {
+    let events = run.events.iter().filter_map(|(position, payload)| {
+        let id = EventId::new(run.type_no, *position);
+        live_event(id, &name, payload)
+    });
+    EncodedRun { type_no: run.type_no, events: events.collect(), name }
+}
+
+/// An event as sessions get it; `None` when its payload is not text, which no stored JSON is.
+pub(super) fn live_event(id: EventId, name: &EventType, payload: &[u8]) -> Option<LiveEvent> {
+    match ByteString::try_from(envelope(id, name, payload)) {
+        Ok(json) => Some(LiveEvent { id, json }),
+        Err(_) => {
+            log::error!("stored payload is not UTF-8, event is not shown live: id={id}");
+            None
+        }
+    }
+}
 
 impl Actor for BroadcastActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let store = Arc::clone(&self.store);
+        // Nothing is handed on before the start is known; subscriptions wait for as long.
+        let begin = async move { store.ping().await }.into_actor(self).map(|now, actor, ctx| {
+            match now {
+                // The last position before this millisecond: an event of this one may still come.
+                Ok(now) => actor.start = Some(Position::first_of(now - 1).plus(SEQUENCES - 1)),
+                Err(e) => log::warn!("the live side starts without the store's clock: error={e}"),
+            }
+            if let Some(mut feed) = actor.feed.take() {
+                ctx.add_stream(stream::poll_fn(move |cx| feed.poll_recv(cx)));
+            }
+        });
+        ctx.wait(begin);
+        ctx.run_interval(SWEEP, |actor, ctx| {
+            actor.sessions.sweep(Instant::now());
+            actor.recover(ctx);
+        });
+    }
 }
+
+impl StreamHandler<Live> for BroadcastActor {
+    fn handle(&mut self, live: Live, ctx: &mut Self::Context) {
+        match live {
+            Live::Commit(runs) => self.commit(runs, ctx),
+            Live::Interrupted => {
+                self.recovery.interrupted();
+                self.recover(ctx);
+            }
+        }
+    }
+
+    /// The store was closed. Sessions still want to be told when the hub goes.
+    fn finished(&mut self, _: &mut Self::Context) {
+        log::debug!("the live feed has ended");
+    }
+}
+
+impl Handler<Subscribe> for BroadcastActor {
+    type Result = Result<(), Refused>;
+
+    fn handle(&mut self, new: Subscribe, _: &mut Self::Context) -> Self::Result {
+        self.sessions.subscribe(new)
+    }
+}
+
+impl Handler<Unsubscribe> for BroadcastActor {
+    type Result = ();
+
+    fn handle(&mut self, gone: Unsubscribe, _: &mut Self::Context) {
+        self.sessions.unsubscribe(gone.0);
+    }
+}
+
+impl Handler<CountSessions> for BroadcastActor {
+    type Result = usize;
+
+    fn handle(&mut self, _: CountSessions, _: &mut Self::Context) -> usize {
+        self.sessions.len()
+    }
+}
+
+impl Handler<CloseAll> for BroadcastActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: CloseAll, _: &mut Self::Context) -> Self::Result {
+        let gone = self.sessions.close_all(Instant::now());
+        Box::pin(async move {
+            // An error means that the actor is gone, and its sessions with it.
+            let _ = gone.await;
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "broadcast_tests.rs"]
+mod tests;

@@ -1,10 +1,10 @@
-//! What the BroadcastActor is told, and what it tells sessions.
+//! What the BroadcastActor is told and asked, and what it hands to sessions.
 
+use super::queue::Outbox;
 use crate::event::{EventId, TypeFilter};
-use actix::{Message, Recipient};
+use actix::Message;
 use bytestring::ByteString;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Settings of the live side (`[live]`).
@@ -20,48 +20,70 @@ pub struct LiveSettings {
     pub seam: Duration,
 }
 
-/// A session's number on this node.
+/// A session's number in this process; never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(pub u64);
+pub struct SessionId(u64);
 
-/// A session wants events from now on. Answered with its number, or `None` past `max_sessions`.
-#[derive(Message)]
-#[rtype(result = "Option<SessionId>")]
-pub struct Subscribe {
-    /// Which types.
-    pub filter: TypeFilter,
-    /// The session's own address, not a clone of one that sends elsewhere.
-    pub session: Recipient<Deliver>,
-    /// Messages handed to the session and not yet written by it; the session counts down.
-    pub queued: Arc<AtomicUsize>,
-    /// Frees the socket of a peer that never reads, whatever the session is doing.
-    pub cut: Box<dyn Fn() + Send>,
+impl SessionId {
+    /// A number that no session has had.
+    pub fn unused() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
-/// A session has ended.
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Frees the socket of a peer that never reads, whatever its session is doing.
+pub type Cut = Box<dyn Fn() + Send>;
+
+/// A session wants events from now on. It is subscribed when the answer is there.
+#[derive(Message)]
+#[rtype(result = "Result<(), Refused>")]
+pub struct Subscribe {
+    /// Who; made by [`SessionId::unused`].
+    pub id: SessionId,
+    /// Which types.
+    pub filter: TypeFilter,
+    /// Where its events go.
+    pub outbox: Outbox,
+    /// Called when it was told to go and is still there after a grace.
+    pub cut: Cut,
+}
+
+/// Why there is no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There are `live.max_sessions` already.
+    #[error("the hub holds as many live sessions as it may")]
+    TooMany,
+    /// The hub is going away.
+    #[error("the hub is shutting down")]
+    Stopping,
+}
+
+/// A session has ended, for whatever reason.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Unsubscribe(pub SessionId);
 
-/// Close every session (1001) and take no more.
+/// Close every session (1001) and take no more. Answered when all have gone; those still there after the
+/// grace are cut, so that the answer always comes.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct CloseAll;
 
-/// What a session is handed.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub enum Deliver {
-    /// Events of one commit, shared with every session that has the same filter.
-    Events(Arc<[LiveEvent]>),
-    /// It was too slow: close with 4000.
-    TooSlow,
-    /// The hub is stopping: close with 1001.
-    GoingAway,
-}
+/// How many sessions hold a connection.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "usize")]
+pub struct CountSessions;
 
-/// An event, encoded once.
-#[derive(Debug, Clone)]
+/// An event, encoded once for all sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveEvent {
     /// Its id.
     pub id: EventId,

@@ -2,9 +2,11 @@
 
 use crate::event::{EventType, StreamName, Ttl, TypeFilter, TypeNo};
 use crate::store::{StreamSince, TypeRef};
-use crate::streams::StreamSpec;
+use crate::streams::{SinkHandle, StreamSpec};
 use dashmap::DashMap;
+use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A type as this node knows it. Deleted types stay, for their stored events are readable until their
 /// lifetime ends.
@@ -26,6 +28,8 @@ pub struct TypeEntry {
     pub streams: Vec<StreamEntry>,
     /// Streams that were dropped and still deliver.
     pub draining: Vec<StreamEntry>,
+    /// Stored streams that this version or these settings cannot read; they take their events and wait.
+    pub(crate) unreadable: Vec<Value>,
 }
 
 /// A stream of a type.
@@ -53,10 +57,12 @@ impl TypeEntry {
 }
 
 /// Types by name and by number. Cloning shares it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct TypeView {
     by_name: Arc<DashMap<EventType, Arc<TypeEntry>>>,
     by_no: Arc<DashMap<TypeNo, Arc<TypeEntry>>>,
+    sinks: Arc<DashMap<TypeNo, Arc<[SinkHandle]>>>,
+    loaded: Arc<AtomicBool>,
 }
 
 impl TypeView {
@@ -81,6 +87,32 @@ impl TypeView {
         self.by_name.iter().filter(|e| filter.matches(e.key())).map(|e| Arc::clone(&e)).collect()
     }
 
+    /// Whether the store's registry has been read once: before, an unknown type means nothing.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// Something of the type was committed: tells this node's SinkActors. A hint, and cheap.
+    pub fn committed(&self, type_no: TypeNo) {
+        if let Some(sinks) = self.sinks.get(&type_no) {
+            sinks.iter().for_each(SinkHandle::wake);
+        }
+    }
+
+    /// The registry has been read.
+    pub(super) fn set_loaded(&self) {
+        self.loaded.store(true, Ordering::Release);
+    }
+
+    /// The SinkActors of a type on this node.
+    pub(super) fn set_sinks(&self, type_no: TypeNo, sinks: Arc<[SinkHandle]>) {
+        if sinks.is_empty() {
+            self.sinks.remove(&type_no);
+        } else {
+            self.sinks.insert(type_no, sinks);
+        }
+    }
+
     /// Puts a newer entry in place; an older one is ignored. The RegistryActor's alone to call.
     pub(super) fn put(&self, entry: Arc<TypeEntry>) -> bool {
         let newer = self.by_name.get(&entry.name).is_none_or(|known| known.revision < entry.revision);
@@ -89,5 +121,13 @@ impl TypeView {
             self.by_name.insert(entry.name.clone(), entry);
         }
         newer
+    }
+}
+
+#[cfg(test)]
+impl TypeView {
+    /// Puts an entry in place where a test has no registry.
+    pub(crate) fn put_in_test(&self, entry: Arc<TypeEntry>) {
+        self.put(entry);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::TypeEntry;
 use crate::error::ApiError;
-use crate::event::{EventType, Ttl};
+use crate::event::{EventType, StreamName, Ttl};
 use crate::store::{StreamKey, TypeRecord};
 use crate::streams::{SinkStatus, StreamSpec};
 use actix::Message;
@@ -28,7 +28,7 @@ pub struct Registered {
     /// As stored.
     pub entry: Arc<TypeEntry>,
     /// Names of the streams whose secret this registration made: shown once.
-    pub new_secrets: Vec<crate::event::StreamName>,
+    pub new_secrets: Vec<StreamName>,
 }
 
 /// Deletes a type's registration.
@@ -42,11 +42,6 @@ pub struct Unregister(pub EventType);
 #[rtype(result = "()")]
 pub struct Learn(pub Vec<TypeRecord>);
 
-/// Wakes the SinkActors of a type: something was committed. A hint.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Committed(pub Arc<TypeEntry>);
-
 /// How this node's SinkActors do.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Vec<(StreamKey, SinkStatus)>")]
@@ -55,4 +50,7 @@ pub struct Statuses;
 /// Stops every SinkActor, each after it has finished or given back what it holds.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct StopStreams;
+pub struct StopStreams {
+    /// How long attempts under way may take to end.
+    pub grace: std::time::Duration,
+}

@@ -4,6 +4,8 @@
 mod actor;
 mod entry;
 mod messages;
+mod record;
+mod sinks;
 
 pub use actor::RegistryActor;
 pub use entry::{StreamEntry, TypeEntry, TypeView};

@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out: the messages of the [`Store`](super::Store) trait.
 
+use crate::error::{ApiError, Code};
 use crate::event::{ClientId, EventId, EventType, Millis, Position, StreamName, Ttl, TypeNo};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -18,6 +19,19 @@ pub enum StoreError {
     /// Stored data that cannot be understood: a newer format, or damage.
     #[error("the store holds data that this version does not understand: {0}")]
     Corrupt(String),
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(why) => Self::new(Code::StoreUnavailable, why),
+            StoreError::Full(why) => Self::new(Code::StoreFull, why),
+            StoreError::Corrupt(why) => {
+                log::error!("store holds what cannot be understood: error={why}");
+                Self::new(Code::Internal, why)
+            }
+        }
+    }
 }
 
 /// The events of one type in one append. Everything in a group commits together or not at all.

@@ -29,14 +29,15 @@ pub struct SinkSetup {
     pub ty: EventType,
     /// As registered.
     pub spec: StreamSpec,
-    /// Takes no new events; reports [`Drained`] when nothing waits any more.
+    /// Takes no new events; reports [`SinkEvent::Drained`] when nothing waits any more.
     pub draining: bool,
     /// Held back by an operator or by the other side: claims nothing.
     pub paused: bool,
     /// Where its outbox is.
     pub store: Arc<dyn Store>,
-    /// Told when a draining stream is empty, or the stream paused itself.
-    pub events: tokio::sync::mpsc::UnboundedSender<SinkEvent>,
+    /// Told when a draining stream is empty, or the stream paused itself. When it is full, a drained
+    /// stream says so again later, and a pause is logged and holds on this node alone.
+    pub events: tokio::sync::mpsc::Sender<SinkEvent>,
 }
 
 /// Something may be due: a hint, of which one is as good as many.

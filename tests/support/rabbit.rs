@@ -1,81 +1,99 @@
-//! A RabbitMQ of a test's own: free ports, a temporary folder, gone with the test.
+//! A RabbitMQ server of the tests' own: free ports, temporary folder, and an `epmd` that nobody else uses.
 //!
-//! It has its own epmd, so that it neither meets a broker of the machine nor leaves a daemon behind.
+//! It takes seconds to start, so tests of a binary share [`shared`] and use exchanges and queues of their own.
 
-use std::net::TcpListener;
-use std::path::Path;
+use super::guard::Guard;
+use super::redis::free_port;
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The server without the wrapper that changes users.
-const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-/// Longest start; the Erlang VM takes some seconds.
+/// Where Debian keeps the scripts without the wrapper that insists on the system's own user and folder.
+const SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const START: Duration = Duration::from_secs(90);
 
-/// A running broker. Dropping it kills exactly the processes that it started.
-pub struct Rabbit {
-    dir: TempDir,
-    /// AMQP, Erlang distribution, epmd.
-    ports: [u16; 3],
-    epmd: Child,
-    server: Option<Child>,
+/// The server all tests of this binary share; stopped by its guards when the process ends.
+pub fn shared() -> &'static RabbitServer {
+    static SHARED: OnceLock<RabbitServer> = OnceLock::new();
+    SHARED.get_or_init(RabbitServer::start)
 }
 
-impl Rabbit {
-    /// A broker with nothing declared in it, ready for connections.
-    pub async fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("rabbit-").tempdir().expect("a temporary folder");
-        let ports = free_ports();
+/// A server, running or stopped; killed and removed when dropped.
+pub struct RabbitServer {
+    epmd: Child,
+    running: Option<(Child, Guard)>,
+    ports: Ports,
+    folder: TempDir,
+    _epmd_guard: Guard,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    amqp: u16,
+    epmd: u16,
+    distribution: u16,
+}
+
+impl RabbitServer {
+    /// Starts a server and waits until it accepts connections.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("hub-test-rabbit-").tempdir().expect("a temporary folder");
+        let ports = Ports { amqp: free_port(), epmd: free_port(), distribution: free_port() };
+        // RabbitMQ would start epmd as a daemon that outlives it; it finds this one instead.
         let epmd = Command::new("epmd")
-            .args(["-address", "127.0.0.1", "-port", &ports[2].to_string()])
+            .args(["-port", &ports.epmd.to_string(), "-address", "127.0.0.1"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("epmd, of the package erlang-base, is installed");
-        let mut rabbit = Self { dir, ports, epmd, server: None };
-        rabbit.restart().await;
-        rabbit
+            .expect("epmd runs: `make test` installs it with rabbitmq-server");
+        let guard = Guard::new(epmd.id(), false, None);
+        let running = Some(run(ports, folder.path()));
+        Self { epmd, running, ports, folder, _epmd_guard: guard }
     }
 
-    /// Where it is, whether it runs or not.
+    /// `amqp://guest:guest@127.0.0.1:PORT/%2f`.
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports[0])
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
     }
 
-    /// The broker dies; what is durable stays for [`restart`](Self::restart).
+    /// Ends it in order (SIGTERM): durable queues and persistent messages are kept.
+    pub fn stop(&mut self) {
+        if let Some((mut child, _guard)) = self.running.take() {
+            signal("-TERM", &child.id().to_string());
+            let end = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < end && child.try_wait().ok().flatten().is_none() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.sweep(child);
+        }
+    }
+
+    /// SIGKILL.
     pub fn kill(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            let _ = server.kill();
-            let _ = server.wait();
+        if let Some((child, _guard)) = self.running.take() {
+            self.sweep(child);
         }
     }
 
-    /// Starts it again on the same port, with what it had stored.
-    pub async fn restart(&mut self) {
-        self.kill();
-        self.server = Some(spawn(self.dir.path(), self.ports));
-        let began = Instant::now();
-        while let Err(error) = self.connect().await {
-            let ended = self.server.as_mut().and_then(|server| server.try_wait().ok().flatten());
-            assert!(ended.is_none() && began.elapsed() < START, "no broker: {error} {ended:?} {}", self.log());
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+    /// Starts it again on the same port and data.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.running = Some(run(self.ports, self.folder.path()));
     }
 
-    /// A connection that is not the hub's.
-    pub async fn connect(&self) -> lapin::Result<lapin::Connection> {
-        lapin::Connection::connect(&self.url(), lapin::ConnectionProperties::default()).await
-    }
-
-    /// What the server printed.
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("output")).unwrap_or_default()
+    /// Ends whatever is left of the server's process group (Erlang's port helpers).
+    fn sweep(&self, mut child: Child) {
+        signal("-KILL", &format!("-{}", child.id()));
+        let _ = child.wait();
     }
 }
 
-impl Drop for Rabbit {
+impl Drop for RabbitServer {
     fn drop(&mut self) {
         self.kill();
         let _ = self.epmd.kill();
@@ -83,38 +101,56 @@ impl Drop for Rabbit {
     }
 }
 
-fn spawn(dir: &Path, [port, dist, epmd]: [u16; 3]) -> Child {
-    let path = |name: &str| dir.join(name);
-    let output = std::fs::OpenOptions::new().create(true).append(true).open(path("output")).expect("a log file");
-    Command::new(SERVER)
-        .env("HOME", dir)
-        // The shell script then becomes the VM, whose pid is ours; it must not read commands all the same.
-        .env("RABBITMQ_ALLOW_INPUT", "1")
-        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput +S 2:2")
-        .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-        .env("RABBITMQ_CONFIG_FILE", path("rabbitmq"))
-        .env("RABBITMQ_NODENAME", format!("test-{port}@localhost"))
-        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-        .env("RABBITMQ_NODE_PORT", port.to_string())
-        .env("RABBITMQ_DIST_PORT", dist.to_string())
-        .env("ERL_EPMD_PORT", epmd.to_string())
-        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        .env("RABBITMQ_MNESIA_BASE", path("data"))
-        .env("RABBITMQ_LOG_BASE", path("log"))
-        .env("RABBITMQ_LOGS", "-")
-        .env("RABBITMQ_PID_FILE", path("pid"))
-        .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
-        .env("RABBITMQ_FEATURE_FLAGS_FILE", path("features"))
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().expect("a log file"))
-        .stderr(output)
-        .spawn()
-        .expect("rabbitmq-server is installed")
+fn signal(name: &str, target: &str) {
+    let _ = Command::new("kill").args([name, "--", target]).stderr(Stdio::null()).status();
 }
 
-/// Three ports that nobody listens on.
-fn free_ports() -> [u16; 3] {
-    // Bound at the same time, so that they differ.
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
+fn run(ports: Ports, folder: &Path) -> (Child, Guard) {
+    let write = |name: &str, text: String| -> PathBuf {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("the folder can be written");
+        path
+    };
+    // One node on the loopback: nothing but AMQP, no management, no fsync storm, no memory watermark of the machine's.
+    let config = write(
+        "rabbitmq.conf",
+        format!(
+            "listeners.tcp.default = 127.0.0.1:{}\ndisk_free_limit.absolute = 1MB\nlog.console.level = warning\n",
+            ports.amqp
+        ),
+    );
+    let plugins = write("enabled_plugins", "[].\n".to_owned());
+    let log = std::fs::File::create(folder.join("console.log")).expect("the folder can be written");
+    let mut command = Command::new(SCRIPT);
+    command
+        .env("HOME", folder)
+        .env("RABBITMQ_NODENAME", format!("hub-test-{}@localhost", ports.amqp))
+        .env("RABBITMQ_CONFIG_FILE", &config)
+        .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", &plugins)
+        .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
+        .env("RABBITMQ_LOG_BASE", folder.join("log"))
+        .env("RABBITMQ_DIST_PORT", ports.distribution.to_string())
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}")
+        .env("ERL_EPMD_PORT", ports.epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        // Makes the script replace itself by Erlang, so that the child's pid is the server's.
+        .env("RUNNING_UNDER_SYSTEMD", "true")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log);
+    let mut child = command.spawn().expect("rabbitmq-server runs: `make test` installs it");
+    let guard = Guard::new(child.id(), true, Some(folder));
+    let end = Instant::now() + START;
+    while TcpStream::connect(("127.0.0.1", ports.amqp)).is_err() {
+        let gone = child.try_wait().ok().flatten();
+        if gone.is_some() || Instant::now() > end {
+            signal("-KILL", &format!("-{}", child.id()));
+            let said = std::fs::read_to_string(folder.join("console.log")).unwrap_or_default();
+            panic!("rabbitmq-server does not start ({gone:?}):\n{said}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (child, guard)
 }

@@ -1,1 +1,392 @@
-//! The embedded store: the same contract on one machine's disk.
+//! The embedded store: the same contract on one machine's disk, for one process.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`writer`] | the committer thread: all changes, in group commits |
+//! | [`core`](self::core) | what it keeps in memory, and the rows it writes once a group |
+//! | [`append`], [`claim`], [`settle`], [`marks`], [`registry`], [`sweep`] | the operations on that |
+//! | [`stream`] | one stream's outbox in memory |
+//! | [`read`], [`detail`] | reads from snapshots, on blocking threads |
+//! | [`hours`] | which hours hold events: shared by both sides |
+//! | [`live`] | commits for live readers |
+//! | [`disk`], [`tx`], [`keys`], [`rows`] | fjall, a write batch, and the form of what is stored |
+//!
+//! Leases are in memory only: this process is the only one, so after a restart every claim is void and what
+//! was claimed is due again. Everything else is on disk before it is answered, apart from settled claims,
+//! which a power failure of the last moment may undo (and deliver again).
+
+mod append;
+mod claim;
+mod core;
+mod detail;
+mod disk;
+mod hours;
+mod keys;
+mod live;
+mod marks;
+mod read;
+mod registry;
+mod rows;
+mod settle;
+mod stream;
+mod sweep;
+mod tx;
+mod writer;
+
+pub use self::core::Clock;
+
+use super::{
+    AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, DeliveryState, Discarded, EventDetail, Fenced, Lease, Live,
+    MarkRequest, Page, Put, PutType, ReadQuery, Settle, Store, StoreError, StoreOptions, StreamCounts, StreamKey,
+    StreamSince, TypeRecord, TypeRef,
+};
+use crate::event::{EventId, EventType, Millis, Position, TypeNo};
+use async_trait::async_trait;
+use disk::Disk;
+use hours::Hours;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stream::Place;
+use tokio::sync::{Semaphore, mpsc};
+use writer::{Committer, Door, Job};
+
+/// Most reads that block a thread at a time; more wait until the time-out.
+const READS: usize = 16;
+
+/// The store on this machine's disk. Dropping it without [`close`](Store::close) stops it too, and blocks
+/// until what is queued is written.
+pub struct EmbeddedStore {
+    door: Option<Door>,
+    /// `None` once closed: the folder is given free when the last reader is done.
+    disk: RwLock<Option<Arc<Disk>>>,
+    hours: Arc<Hours>,
+    clock: Clock,
+    options: StoreOptions,
+    reads: Arc<Semaphore>,
+    live: Mutex<Option<mpsc::Receiver<Live>>>,
+    live_wanted: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+}
+
+impl std::fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedStore").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens the folder, making it when it is not there, and starts the committer. Blocks: for start-up.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the folder is in use or cannot be read, [`StoreError::Corrupt`] when
+    /// it holds a newer format or is damaged. The text names the folder.
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        let clock = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+        };
+        Self::open_with_clock(path, options, Arc::new(clock))
+    }
+
+    /// Like [`open`](Self::open), with another clock (Unix milliseconds). It may step back: positions do not.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_clock(path: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
+        Self::open_with_reserve(path, options, clock, core::RESERVE)
+    }
+
+    fn open_with_reserve(path: &Path, options: StoreOptions, clock: Clock, reserve: u64) -> Result<Self, StoreError> {
+        let disk = Arc::new(Disk::open(path)?);
+        let hours = Arc::new(Hours::default());
+        let core = core::Core::load(&disk, Arc::clone(&hours), options.clone(), Arc::clone(&clock), reserve)?;
+        let (jobs, queue) = mpsc::channel(writer::QUEUE);
+        let (feed, live, live_wanted) = live::feed();
+        let committer = Committer::new(Arc::clone(&disk), core, feed, queue);
+        let thread = std::thread::Builder::new()
+            .name("store-committer".into())
+            .spawn(move || committer.run())
+            .map_err(|error| StoreError::Unavailable(format!("the committer cannot be started: {error}")))?;
+        Ok(Self {
+            door: Some(Door { jobs, timeout: options.timeout }),
+            disk: RwLock::new(Some(disk)),
+            hours,
+            clock,
+            options,
+            reads: Arc::new(Semaphore::new(READS)),
+            live: Mutex::new(Some(live)),
+            live_wanted,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Removes everything that has expired by now. The committer does so by itself twice a minute.
+    ///
+    /// # Errors
+    /// As every operation: when the disk cannot be written, or not in time.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        self.door()?.submit(Job::Sweep).await
+    }
+
+    fn door(&self) -> Result<&Door, StoreError> {
+        self.door.as_ref().ok_or_else(closed)
+    }
+
+    fn disk(&self) -> Result<Arc<Disk>, StoreError> {
+        self.disk.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)
+    }
+
+    /// Reads on a thread that may block, a bounded number at a time.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let disk = self.disk()?;
+        let reads = Arc::clone(&self.reads);
+        let reading = async move {
+            let turn = reads.acquire_owned().await.map_err(|_| closed())?;
+            let work = tokio::task::spawn_blocking(move || {
+                let result = read(&disk);
+                drop(turn);
+                result
+            });
+            work.await.map_err(|error| StoreError::Unavailable(format!("a read of the store failed: {error}")))?
+        };
+        let late = || StoreError::Unavailable("the embedded store could not be read in time".into());
+        tokio::time::timeout(self.options.timeout, reading).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Which of the events marked exist.
+    async fn existing(&self, marks: &[MarkRequest]) -> Result<Vec<(MarkRequest, bool)>, StoreError> {
+        let (marks, now) = (marks.to_vec(), (self.clock)());
+        self.blocking(move |disk| {
+            let exist = marks::exist(disk, now, &marks)?;
+            Ok(marks.into_iter().zip(exist).collect())
+        })
+        .await
+    }
+
+    /// What the committer knows of pending events that the disk does not: leases, and what was made due.
+    async fn refine(&self, id: EventId, streams: &[StreamSince], detail: &mut EventDetail) -> Result<(), StoreError> {
+        if !detail.streams.iter().any(|state| matches!(state, DeliveryState::Pending { .. })) {
+            return Ok(());
+        }
+        let keys: Vec<_> = streams.iter().map(|s| StreamKey { type_no: id.type_no(), name: s.name.clone() }).collect();
+        let places = self
+            .door()?
+            .ask(move |core, _| {
+                let now = core.now();
+                let place = |key| core.stream(key)?.get(id.position()).map(|event| (event.place, now));
+                Ok(keys.iter().map(place).collect::<Vec<_>>())
+            })
+            .await?;
+        for (state, place) in detail.streams.iter_mut().zip(places) {
+            if let (DeliveryState::Pending { next_attempt_at, .. }, Some((place, now))) = (state, place) {
+                *next_attempt_at = match place {
+                    Place::Held(_) => None,
+                    Place::Later(due) => Some(due),
+                    Place::Ready => Some(next_attempt_at.unwrap_or(now).min(now)),
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the embedded store is closed".into())
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn ping(&self) -> Result<Millis, StoreError> {
+        self.door()?
+            .ask(|core, disk| {
+                core.check_space(disk)?;
+                disk.check()?;
+                Ok(core.now())
+            })
+            .await
+    }
+
+    async fn append(&self, groups: Vec<AppendGroup>) -> Result<Vec<Result<Appended, StoreError>>, StoreError> {
+        self.door()?.write(|access| append::append(access.core, access.disk, access.tx, groups)).await
+    }
+
+    async fn read(&self, query: ReadQuery) -> Result<Page, StoreError> {
+        let (hours, now) = (Arc::clone(&self.hours), (self.clock)());
+        self.blocking(move |disk| read::read(disk, &hours, now, &query)).await
+    }
+
+    async fn event(
+        &self,
+        id: EventId,
+        ty: &TypeRef,
+        streams: &[StreamSince],
+    ) -> Result<Option<EventDetail>, StoreError> {
+        let (ty, asked, now) = (ty.clone(), streams.to_vec(), (self.clock)());
+        let detail = self.blocking(move |disk| detail::event(disk, now, id, &ty, &asked)).await?;
+        let Some(mut detail) = detail else { return Ok(None) };
+        self.refine(id, streams, &mut detail).await?;
+        Ok(Some(detail))
+    }
+
+    async fn mark(&self, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
+        let marks = self.existing(marks).await?;
+        self.door()?.write(move |access| marks::mark(access.core, access.tx, &marks)).await
+    }
+
+    async fn unmark(&self, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
+        let marks = self.existing(marks).await?;
+        self.door()?.write(move |access| marks::unmark(access.core, access.tx, &marks)).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
+        let stream = request.stream.clone();
+        let undo = move |core: &mut core::Core, claim: Claim| {
+            if let Some(lease) = claim.lease {
+                claim::undo(core, &stream, lease);
+            }
+        };
+        self.door()?.ask_or_undo(move |core, disk| claim::claim(core, disk, &request), undo).await
+    }
+
+    async fn renew(&self, stream: &StreamKey, lease: Lease, extend: Duration) -> Result<Fenced, StoreError> {
+        let stream = stream.clone();
+        self.door()?.ask(move |core, _| Ok(claim::renew(core, &stream, lease, extend))).await
+    }
+
+    async fn settle(&self, settle: Settle) -> Result<Fenced, StoreError> {
+        self.door()?.write(move |access| Ok(settle::settle(access.core, access.tx, settle))).await
+    }
+
+    async fn make_due(&self, stream: &StreamKey) -> Result<(), StoreError> {
+        let stream = stream.clone();
+        self.door()?
+            .write(move |access| {
+                settle::make_due(access.core, &stream);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn due(&self, within: Duration) -> Result<Vec<StreamKey>, StoreError> {
+        self.door()?
+            .ask(move |core, _| {
+                let until = core.now().saturating_add(claim::millis(within));
+                let due = core.streams().filter(|(_, stream)| stream.earliest().is_some_and(|at| at <= until));
+                Ok(due.map(|(key, _)| key).collect())
+            })
+            .await
+    }
+
+    async fn counts(&self, streams: &[StreamKey]) -> Result<Vec<StreamCounts>, StoreError> {
+        let streams = streams.to_vec();
+        self.door()?
+            .ask(move |core, _| {
+                let counts = |key| core.stream(key).map(|stream| stream.counts()).unwrap_or_default();
+                Ok(streams.iter().map(counts).collect())
+            })
+            .await
+    }
+
+    async fn dead_letters(
+        &self,
+        stream: &StreamKey,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let (stream, ttl, now) = (stream.clone(), self.options.dead_ttl, (self.clock)());
+        self.blocking(move |disk| detail::dead_letters(disk, now, ttl, &stream, after, limit)).await
+    }
+
+    async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
+        self.door()?.ask(|core, _| Ok((core.registry.version, core.registry.all()))).await
+    }
+
+    async fn registry_version(&self) -> Result<u64, StoreError> {
+        self.door()?.ask(|core, _| Ok(core.registry.version)).await
+    }
+
+    async fn get_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {
+        let name = name.clone();
+        self.door()?.ask(move |core, _| Ok(core.registry.get(&name))).await
+    }
+
+    async fn put_type(&self, put: PutType) -> Result<Put, StoreError> {
+        self.door()?.write(move |access| Ok(registry::put(access.core, access.tx, put))).await
+    }
+
+    async fn get_or_discard(
+        &self,
+        types: &[(EventType, u64)],
+        count: bool,
+    ) -> Result<Vec<Option<TypeRecord>>, StoreError> {
+        let types = types.to_vec();
+        self.door()?.write(move |access| Ok(registry::get_or_discard(access.core, access.tx, &types, count))).await
+    }
+
+    async fn discarded(&self) -> Result<Vec<Discarded>, StoreError> {
+        self.door()?.ask(|core, _| Ok(core.registry.discarded())).await
+    }
+
+    async fn forget_stream(&self, stream: &StreamKey) -> Result<(), StoreError> {
+        let stream = stream.clone();
+        self.door()?
+            .write(move |access| {
+                settle::forget(access.core, &stream);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn last_positions(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError> {
+        let types = types.to_vec();
+        self.door()?.ask(move |core, _| Ok(types.iter().map(|ty| core.last(*ty)).collect())).await
+    }
+
+    fn live(&self) -> mpsc::Receiver<Live> {
+        self.live_wanted.store(true, Ordering::Release);
+        let receiver = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        receiver.unwrap_or_else(|| {
+            log::error!("the embedded store's live feed was asked for twice: the second reader gets nothing");
+            mpsc::channel(1).1
+        })
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        let disk = self.disk.write().unwrap_or_else(PoisonError::into_inner).take();
+        // A committer that has died takes no request; joining says so.
+        let _ = tokio::time::timeout(self.options.timeout, self.door()?.jobs.send(Job::Stop)).await;
+        let joined = tokio::task::spawn_blocking(move || {
+            let joined = join(thread);
+            drop(disk);
+            joined
+        });
+        let late = || StoreError::Unavailable("the embedded store could not be closed in time".into());
+        match tokio::time::timeout(self.options.timeout, joined).await {
+            Ok(joined) => joined.unwrap_or_else(|_| Err(late())),
+            Err(_) => Err(late()),
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        // The queue closes with its only sender; the committer then finishes and ends.
+        self.door = None;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = thread.map(join) {
+            log::error!(error:% = error; "the embedded store was not closed cleanly");
+        }
+    }
+}
+
+fn join(thread: JoinHandle<Result<(), StoreError>>) -> Result<(), StoreError> {
+    thread.join().unwrap_or_else(|_| Err(StoreError::Unavailable("the committer has died".into())))
+}

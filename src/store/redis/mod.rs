@@ -1,1 +1,227 @@
-//! The Redis store.
+//! The Redis store: one Redis 7.0 or newer, shared by any number of hubs.
+//!
+//! Everything that must be atomic is one Lua script (`redis/*.lua`, each headed by its keys, arguments and answer).
+//! A file here is one subject: what it sends, and how it reads the answer. Keys are spread over 64 partitions by type
+//! number, and nothing but the batch of an append spans partitions, so that a cluster can hold them apart.
+//!
+//! Two connections: appends have their own, since a large page on its way to a reader must not delay a 202, and since
+//! waiting for replicas blocks the connection it is asked on. Everything else shares the other.
+
+mod append;
+mod check;
+mod chunk;
+mod connection;
+mod event;
+mod keys;
+mod live;
+mod marks;
+mod merge;
+mod outbox;
+mod read;
+mod registry;
+mod scripts;
+mod streams;
+mod value;
+
+use super::*;
+use ::redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
+use check::Greeter;
+use connection::Link;
+use keys::Keys;
+use scripts::SCRIPTS;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+/// Events in Redis. Cheap to share, never to clone.
+pub struct RedisStore {
+    keys: Keys,
+    options: StoreOptions,
+    /// Replicas that must have an append before it is answered.
+    wait_replicas: u32,
+    /// For the live feed, which has a connection of its own.
+    client: Client,
+    greeter: Arc<Greeter>,
+    /// Appends alone.
+    appends: Link,
+    /// Everything else.
+    general: Link,
+    runtime: Handle,
+    subscriber: Mutex<Option<AbortHandle>>,
+}
+
+impl RedisStore {
+    /// A store at `url` (`redis://` or `rediss://`, one server) with `prefix` before every key. An append waits for
+    /// `wait_replicas` replicas.
+    ///
+    /// Connects when it is first used, so that a hub starts while Redis is away. Its connections live on the tokio
+    /// runtime this is called on.
+    ///
+    /// # Errors
+    /// When the URL is malformed, or there is no tokio runtime.
+    pub fn connect(url: &str, prefix: &str, options: StoreOptions, wait_replicas: u32) -> Result<Self, StoreError> {
+        let runtime =
+            Handle::try_current().map_err(|_| StoreError::Unavailable("no tokio runtime to connect on".into()))?;
+        let malformed = |error: RedisError| StoreError::Unavailable(format!("store.url: {error}"));
+        let info = url.into_connection_info().map_err(malformed)?;
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        // Whatever the URL says: `value.rs` reads the answers of this protocol.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
+        let client = Client::open(info).map_err(malformed)?;
+        let keys = Keys { prefix: prefix.to_owned() };
+        let greeter = Arc::new(Greeter::new(keys.clone()));
+        let link = || Link::new(client.clone(), Arc::clone(&greeter), options.timeout, runtime.clone());
+        let (appends, general) = (link(), link());
+        let subscriber = Mutex::default();
+        Ok(Self { keys, options, wait_replicas, client, greeter, appends, general, runtime, subscriber })
+    }
+
+    /// Gives up after the store's time-out.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        tokio::time::timeout(self.options.timeout, work).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(format!("no answer within {} ms", self.options.timeout.as_millis())))
+        })
+    }
+}
+
+/// A duration in whole milliseconds, at least one: Redis takes no expiry of zero.
+fn millis(duration: Duration) -> i64 {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX >> 12).clamp(1, Millis::MAX >> 12)
+}
+
+/// A lifetime as the scripts take it: milliseconds, -1 permanent, 0 ephemeral.
+fn lifetime(ttl: &crate::event::Ttl) -> i64 {
+    ttl.millis().unwrap_or(-1)
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn ping(&self) -> Result<Millis, StoreError> {
+        let cmd = SCRIPTS.ping.call(&[self.keys.ping()]);
+        self.within(async { value::int(&self.general.query(&cmd).await?) }).await
+    }
+
+    async fn append(&self, groups: Vec<AppendGroup>) -> Result<Vec<Result<Appended, StoreError>>, StoreError> {
+        self.within(self.append_groups(groups)).await
+    }
+
+    async fn read(&self, query: ReadQuery) -> Result<Page, StoreError> {
+        self.within(self.read_page(query)).await
+    }
+
+    async fn event(
+        &self,
+        id: EventId,
+        ty: &TypeRef,
+        streams: &[StreamSince],
+    ) -> Result<Option<EventDetail>, StoreError> {
+        self.within(self.event_detail(id, ty, streams)).await
+    }
+
+    async fn mark(&self, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
+        self.within(self.change_marks(&SCRIPTS.mark, marks)).await
+    }
+
+    async fn unmark(&self, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
+        self.within(self.change_marks(&SCRIPTS.unmark, marks)).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
+        self.within(self.claim_events(request)).await
+    }
+
+    async fn renew(&self, stream: &StreamKey, lease: Lease, extend: Duration) -> Result<Fenced, StoreError> {
+        self.within(self.renew_claim(stream, lease, extend)).await
+    }
+
+    async fn settle(&self, settle: Settle) -> Result<Fenced, StoreError> {
+        self.within(self.settle_claim(settle)).await
+    }
+
+    async fn make_due(&self, stream: &StreamKey) -> Result<(), StoreError> {
+        self.within(self.make_all_due(stream)).await
+    }
+
+    async fn due(&self, within: Duration) -> Result<Vec<StreamKey>, StoreError> {
+        self.within(self.due_streams(within)).await
+    }
+
+    async fn counts(&self, streams: &[StreamKey]) -> Result<Vec<StreamCounts>, StoreError> {
+        self.within(self.stream_counts(streams)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        stream: &StreamKey,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.within(self.list_dead(stream, after, limit)).await
+    }
+
+    async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
+        self.within(self.all_types()).await
+    }
+
+    async fn registry_version(&self) -> Result<u64, StoreError> {
+        self.within(self.version()).await
+    }
+
+    async fn get_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {
+        self.within(self.one_type(name)).await
+    }
+
+    async fn put_type(&self, put: PutType) -> Result<Put, StoreError> {
+        self.within(self.change_type(put)).await
+    }
+
+    async fn get_or_discard(
+        &self,
+        types: &[(EventType, u64)],
+        count: bool,
+    ) -> Result<Vec<Option<TypeRecord>>, StoreError> {
+        self.within(self.look_up(types, count)).await
+    }
+
+    async fn discarded(&self) -> Result<Vec<Discarded>, StoreError> {
+        self.within(self.discarded_types()).await
+    }
+
+    async fn forget_stream(&self, stream: &StreamKey) -> Result<(), StoreError> {
+        self.within(self.forget(stream)).await
+    }
+
+    async fn last_positions(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError> {
+        self.within(self.last_of(types)).await
+    }
+
+    fn live(&self) -> mpsc::Receiver<Live> {
+        let subscriber = live::Subscriber::new(self.client.clone(), Arc::clone(&self.greeter), self.keys.clone());
+        let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
+        let (task, feed) = subscriber.start(&runtime, self.options.timeout);
+        if let Some(before) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).replace(task) {
+            before.abort();
+        }
+        feed
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        if let Some(task) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+        // Nothing is buffered here: what was answered is in Redis.
+        self.appends.close();
+        self.general.close();
+        Ok(())
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        if let Some(task) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}

@@ -97,7 +97,9 @@ impl Driver {
                 if !self.setup.paused {
                     log::warn!("stream: paused by the other side stream={} error={error:?}", self.label);
                     self.setup.paused = true;
-                    let _ = self.setup.events.send(SinkEvent::Paused(self.setup.key.clone(), error));
+                    if self.setup.events.try_send(SinkEvent::Paused(self.setup.key.clone(), error)).is_err() {
+                        log::error!("stream: the pause is known here alone stream={}", self.label);
+                    }
                 }
             }
         }

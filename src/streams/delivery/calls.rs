@@ -115,7 +115,8 @@ impl Driver {
             Called::Counted(Ok(counts)) if counts.first().is_some_and(|counts| counts.backlog == 0) => {
                 if self.setup.draining {
                     log::info!("stream: drained stream={}", self.label);
-                    let _ = self.setup.events.send(SinkEvent::Drained(self.setup.key.clone()));
+                    let told = self.setup.events.try_send(SinkEvent::Drained(self.setup.key.clone()));
+                    self.count_at = told.is_err().then_some(now + DRAIN_POLL);
                 }
             }
             Called::Counted(_) => self.count_at = self.setup.draining.then_some(now + DRAIN_POLL),

@@ -1,0 +1,41 @@
+# `make` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help run run-redis redis demo test fmt lint ci bench
+
+HUB_URL ?= http://127.0.0.1:8080
+REDIS_PORT ?= 6379
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start the hub on 127.0.0.1:8080 with the embedded store in ./data
+	EVENTS__STORE__URL=$${EVENTS__STORE__URL:-embedded:data} cargo run --release --locked
+
+redis: ## Start a Redis for the hub in the foreground, with redis/redis.conf
+	@scripts/install.sh redis-server=redis-server
+	@mkdir -p redis/data
+	redis-server redis/redis.conf --port $(REDIS_PORT) --dir redis/data
+
+run-redis: ## Start the hub on the Redis of `make redis`
+	EVENTS__STORE__URL=$${EVENTS__STORE__URL:-redis://127.0.0.1:$(REDIS_PORT)} cargo run --release --locked
+
+demo: ## Register, send, read the feed and watch live against a running hub
+	scripts/demo.sh $(HUB_URL)
+
+test: ## Run all tests; installs redis-server and rabbitmq-server if they are missing
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
+	cargo test --locked
+
+fmt: ## Format the code
+	cargo fmt
+
+lint: ## Check format and lints
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+ci: ## What continuous integration runs
+	.ci/run
+
+bench: ## Measure sending against a bare server, and the bytes an event takes in Redis
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk
+	bench/run.sh

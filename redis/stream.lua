@@ -1,0 +1,73 @@
+-- What the scripts of one stream share. Put after `chunk.lua`.
+--
+-- KEYS  1 out:{p}:TYPE:STREAM   outbox: chunks by due time, or by lease (a half-integer) while claimed
+--       2 n:{p}:TYPE:STREAM     b backlog, d delivered, f failed, l last lease given, h lease of the ordered holder
+--       3 try:{p}:TYPE:STREAM   position -> "attempts:last error", of what has failed and is not settled
+--       4 dead:{p}:TYPE:STREAM  dead letters by position: since (8 bytes), varint attempts, varint length and text of the
+--                               last error, a chunk of one
+--       5 dat:{p}:TYPE:STREAM   position of each dead letter, by the time since which it is one
+--       6 gone:{p}:TYPE:STREAM  positions of dead letters that are no more, so that absence is not taken for delivery
+--       7 due:{p}               streams by their earliest due time
+--       8 last:{p}              type -> last position
+--       9 ttl:{p}               type -> lifetime in ms (-1 permanent)
+-- ARGV  1 type number           2 the stream's member of `due`
+
+local OUT, N, TRY, DEAD, DAT, GONE, DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local TYPE, MEMBER = ARGV[1], ARGV[2]
+
+-- Times in the outbox are by the stream's clock: Redis' own, but never behind the type's last position. When Redis'
+-- clock steps back, or a type has borrowed future milliseconds, what is committed is still due, and due in commit order.
+local NOW = clock()
+local CLOCK = math.max(NOW, ms_of(tonumber(redis.call('HGET', KEYS[8], TYPE) or 0)))
+
+-- A time of the outbox by Redis' clock, for the node and for `due`.
+local function outside(score)
+  return score - (CLOCK - NOW)
+end
+
+local function is_lease(score)
+  return score % 1 ~= 0
+end
+
+-- A lease that ends `ms` from now, above any given before on this stream: it fences.
+local function new_lease(ms, last)
+  return math.max(math.floor(CLOCK + ms), math.floor(last) + 1) + 0.5
+end
+
+-- Numbers in text: Lua's own form has 14 digits, one too few for comfort.
+local function text(score)
+  return string.format('%.1f', score)
+end
+
+-- Adds {score, member, …} to the outbox; `unpack` fails near 8000 values.
+local function put(pairs)
+  for i = 1, #pairs, 1000 do
+    redis.call('ZADD', OUT, unpack(pairs, i, math.min(i + 999, #pairs)))
+  end
+end
+
+-- Puts the stream's earliest due time into `due`, or takes it out of it.
+local function reindex()
+  local first = redis.call('ZRANGE', OUT, 0, 0, 'WITHSCORES')
+  if first[2] then
+    redis.call('ZADD', DUE, string.format('%.1f', outside(tonumber(first[2]))), MEMBER)
+  else
+    redis.call('ZREM', DUE, MEMBER)
+  end
+end
+
+-- Takes dead letters that are older than `dead_ttl` ms out, leaving word that they were there. At most 1000 a call.
+local function trim_dead(dead_ttl)
+  local old = redis.call('ZRANGE', DAT, '-inf', NOW - dead_ttl, 'BYSCORE', 'LIMIT', 0, 1000)
+  for _, v in ipairs(old) do
+    redis.call('ZREMRANGEBYSCORE', DEAD, v, v)
+    redis.call('ZREM', DAT, v)
+    redis.call('ZADD', GONE, v, v)
+  end
+  if #old > 0 then
+    local ttl = tonumber(redis.call('HGET', KEYS[9], TYPE) or -1)
+    if ttl >= 0 then
+      redis.call('ZREMRANGEBYSCORE', GONE, '-inf', string.format('%.0f', (NOW - ttl - EPOCH) * 512))
+    end
+  end
+end

@@ -1,0 +1,205 @@
+//! The composition root: puts the parts together, watches them, and takes them apart in order.
+
+use crate::config::{Settings, StoreUrl};
+use crate::http::{self, AppState};
+use crate::live::{BroadcastActor, CloseAll};
+use crate::registry::{RegistryActor, StopStreams, TypeView};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::redis::RedisStore;
+use crate::store::{Appender, Drain, Store, StoreActor, StoreError};
+use crate::streams::SinkPool;
+use actix::{Actor, Addr, Arbiter};
+use actix_web::{App, HttpServer, web};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How often the core actors are looked after.
+const WATCH: Duration = Duration::from_millis(200);
+/// Exit code after a core actor has died (`EX_SOFTWARE`).
+const DIED: i32 = 70;
+
+/// Why the hub did not start, or stopped badly. One line.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address is taken, or not this machine's.
+    #[error("http.bind: cannot listen on {address}: {cause}")]
+    Bind {
+        /// What was asked for.
+        address: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("store.url: {0}")]
+    Store(#[from] StoreError),
+    /// The server failed.
+    #[error("the server failed: {0}")]
+    Server(#[from] std::io::Error),
+}
+
+/// The core actors, each on an arbiter of its own.
+struct Core {
+    store: Addr<StoreActor>,
+    registry: Addr<RegistryActor>,
+    broadcast: Addr<BroadcastActor>,
+}
+
+impl Core {
+    /// The first that is not alive any more.
+    fn dead(&self) -> Option<&'static str> {
+        let alive = [
+            ("StoreActor", self.store.connected()),
+            ("RegistryActor", self.registry.connected()),
+            ("BroadcastActor", self.broadcast.connected()),
+        ];
+        alive.into_iter().find(|(_, connected)| !connected).map(|(name, _)| name)
+    }
+}
+
+/// Runs the hub until it is told to stop (SIGTERM, SIGINT).
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(settings: Settings) -> Result<(), RunError> {
+    let store = open(&settings)?;
+    let view = TypeView::default();
+    let streams = Arc::new(settings.streams.clone());
+    let core = start_core(&settings, &store, &view, &streams);
+    let stopping = Arc::new(AtomicBool::new(false));
+    let state = AppState {
+        http: Arc::new(settings.http.clone()),
+        live: Arc::new(settings.live.clone()),
+        streams,
+        store: Arc::clone(&store),
+        appender: Appender::new(core.store.clone()),
+        types: view,
+        clock: Arc::default(),
+        registry: core.registry.clone().into(),
+        broadcast: core.broadcast.clone(),
+        stopping: Arc::clone(&stopping),
+        in_flight: Arc::new(AtomicUsize::new(0)),
+    };
+    let server = listen(&settings, state)?;
+    let handle = server.handle();
+    let running = actix::spawn(server);
+    tokio::select! {
+        () = stop_signal() => {}
+        name = watch(&core) => {
+            // A hub that answers and does nothing is worse than one that is gone: what runs it starts it again.
+            log::error!("core actor died, the process ends: actor={name} exit_code={DIED}");
+            log::logger().flush();
+            std::process::exit(DIED);
+        }
+    }
+    stopping.store(true, Ordering::Release);
+    log::info!("stopping: grace={:?}", settings.shutdown);
+    shut_down(&settings, core, store, handle).await?;
+    running.await.map_err(std::io::Error::other)??;
+    log::info!("stopped");
+    Ok(())
+}
+
+fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match &settings.store_url {
+        StoreUrl::Embedded(path) => Arc::new(EmbeddedStore::open(path, settings.store.clone())?),
+        StoreUrl::Redis(url) => {
+            Arc::new(RedisStore::connect(url, &settings.store_prefix, settings.store.clone(), settings.wait_replicas)?)
+        }
+    })
+}
+
+fn start_core(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    view: &TypeView,
+    streams: &Arc<crate::streams::StreamSettings>,
+) -> Core {
+    let mailbox = settings.http.max_in_flight;
+    let (for_store, for_registry, for_broadcast) = (Arc::clone(store), Arc::clone(store), Arc::clone(store));
+    let (registry_view, live_view) = (view.clone(), view.clone());
+    let (pool, streams) = (SinkPool::new(Arc::clone(streams), settings.stream_workers), Arc::clone(streams));
+    let live = settings.live.clone();
+    Core {
+        store: StoreActor::start_in_arbiter(&Arbiter::new().handle(), move |_| StoreActor::new(for_store, mailbox)),
+        registry: RegistryActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+            RegistryActor::new(for_registry, streams, registry_view, pool)
+        }),
+        broadcast: BroadcastActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+            BroadcastActor::new(for_broadcast, live_view, live)
+        }),
+    }
+}
+
+fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server, RunError> {
+    let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(http::configure))
+        .workers(settings.http_workers)
+        .client_request_timeout(settings.client_timeout)
+        .keep_alive(settings.keep_alive)
+        .shutdown_timeout(settings.shutdown.as_secs().max(1))
+        .on_connect(http::socket::on_connect)
+        .disable_signals();
+    let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let server = server.bind(&settings.bind[..]).map_err(|cause| RunError::Bind { address, cause })?;
+    for address in server.addrs() {
+        log::info!("listening: address={address} version={}", env!("CARGO_PKG_VERSION"));
+    }
+    Ok(server.run())
+}
+
+async fn watch(core: &Core) -> &'static str {
+    let mut ticks = tokio::time::interval(WATCH);
+    loop {
+        ticks.tick().await;
+        if let Some(name) = core.dead() {
+            return name;
+        }
+    }
+}
+
+/// Not ready, stop accepting, close sessions, answer what is in flight, flush the store, let streams
+/// finish or give back, close the store.
+async fn shut_down(
+    settings: &Settings,
+    core: Core,
+    store: Arc<dyn Store>,
+    server: actix_web::dev::ServerHandle,
+) -> Result<(), RunError> {
+    let accepting = actix::spawn(server.stop(true));
+    if core.broadcast.send(CloseAll).await.is_err() {
+        log::warn!("live sessions were not told that the hub stops");
+    }
+    let _ = accepting.await;
+    let (done, drained) = oneshot::channel();
+    if core.store.send(Drain(done)).await.is_err() || drained.await.is_err() {
+        log::error!("the store actor was gone before it was flushed; events without an answer may be lost");
+    }
+    if core.registry.send(StopStreams { grace: settings.shutdown }).await.is_err() {
+        log::warn!("streams were not stopped in order; what they held is delivered after its lease");
+    }
+    store.close().await?;
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(e) => {
+            log::error!("cannot listen for SIGTERM: error={e}");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}

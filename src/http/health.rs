@@ -1,0 +1,58 @@
+//! `/healthz` and `/readyz` for whoever supervises the process, and `/` for whoever wonders what it is.
+
+use super::links::{API, Base, Link, write_links};
+use super::{AppState, Problem, answer};
+use crate::error::{ApiError, Code};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A store that needs longer than this is not one to send requests to.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The process is alive.
+pub async fn alive() -> HttpResponse {
+    ok()
+}
+
+/// Requests will be served: the hub is not stopping, and the store answers and can be written.
+pub async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    if state.stopping.load(Ordering::Acquire) {
+        return Err(ApiError::new(Code::ShuttingDown, "hub: it is stopping").into());
+    }
+    let detail = match tokio::time::timeout(PATIENCE, state.store.ping()).await {
+        Ok(Ok(_)) => return Ok(ok()),
+        Ok(Err(error)) => {
+            log::debug!("event=not_ready part=store error=\"{error}\"");
+            "store: it does not answer, or cannot be written".to_owned()
+        }
+        Err(_) => format!("store: no answer within {} seconds", PATIENCE.as_secs()),
+    };
+    Err(ApiError::new(Code::StoreUnavailable, detail).into())
+}
+
+/// What this is, and where to go on.
+pub async fn root(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
+    let base = Base::of(&req, &state.http);
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"{\"name\":\"");
+    out.extend_from_slice(env!("CARGO_PKG_NAME").as_bytes());
+    out.extend_from_slice(b"\",\"version\":\"");
+    out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
+    out.extend_from_slice(b"\",\"links\":");
+    let links = [
+        Link::new("events", base.url(&format!("{API}/"))),
+        Link::new("health", base.url("/healthz")),
+        Link::new("ready", base.url("/readyz")),
+    ];
+    write_links(&links, &mut out);
+    out.push(b'}');
+    answer::read(HttpResponse::Ok(), out)
+}
+
+fn ok() -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    answer::json(response, b"{\"status\":\"ok\"}".to_vec())
+}

@@ -1,0 +1,148 @@
+//! `PUT` and `DELETE /api/events/{id}/ok/{client}`, `PUT /api/events/ok/{client}`: what a client has
+//! processed. Answered once the store has it.
+
+use super::json::{self, write_str};
+use super::{AppState, Problem, answer, body, params};
+use crate::error::{ApiError, Code, FieldError};
+use crate::event::{ClientId, EventId};
+use crate::store::MarkRequest;
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::borrow::Cow;
+
+/// Most marks in one request.
+const MAX_IDS: usize = 1000;
+
+/// Marks one event; a body is not looked at.
+pub async fn put(
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    body::discard(payload).await;
+    let mark = one(&path, &state)?;
+    known(&state.store.mark(&[mark]).await?)?;
+    Ok(answer::json(HttpResponse::Ok(), b"{\"acknowledge\":true}".to_vec()))
+}
+
+/// Takes a mark back.
+pub async fn delete(
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    body::discard(payload).await;
+    let mark = one(&path, &state)?;
+    known(&state.store.unmark(&[mark]).await?)?;
+    Ok(answer::json(HttpResponse::Ok(), b"{\"acknowledge\":false}".to_vec()))
+}
+
+/// Marks many events, and says for each whether it was there to be marked.
+pub async fn put_many(
+    req: HttpRequest,
+    path: web::Path<(String,)>,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let client = params::client(&path.0)?;
+    let body = body::read(&req, payload, &state.http).await?;
+    let ids = ids(body::text(&body)?, state.http.max_depth)?;
+    let asked: Vec<_> = ids.iter().map(|id| id.parse().ok().and_then(|id| request(id, &client, &state))).collect();
+    let marks: Vec<_> = asked.iter().flatten().cloned().collect();
+    let marked = if marks.is_empty() { Vec::new() } else { state.store.mark(&marks).await? };
+    let mut marked = marked.into_iter();
+    let mut out = Vec::with_capacity(32 + ids.len() * 64);
+    out.extend_from_slice(b"{\"results\":[");
+    for (n, (id, asked)) in ids.iter().zip(&asked).enumerate() {
+        let acknowledged = asked.is_some() && marked.next().unwrap_or(false);
+        out.extend_from_slice(if n == 0 { b"{\"id\":" } else { b",{\"id\":" });
+        write_str(id, &mut out);
+        out.extend_from_slice(b",\"acknowledge\":");
+        out.extend_from_slice(if acknowledged { b"true}" } else { b"false}" });
+    }
+    out.extend_from_slice(b"]}");
+    Ok(answer::json(HttpResponse::Ok(), out))
+}
+
+fn one((id, client): &(String, String), state: &AppState) -> Result<MarkRequest, ApiError> {
+    let client = params::client(client)?;
+    id.parse().ok().and_then(|id| request(id, &client, state)).ok_or_else(unknown)
+}
+
+/// `None` when no type has the id's number: then no event has the id.
+fn request(id: EventId, client: &ClientId, state: &AppState) -> Option<MarkRequest> {
+    let entry = state.types.by_number(id.type_no())?;
+    Some(MarkRequest { id, ttl: entry.ttl.clone(), client: client.clone() })
+}
+
+fn known(found: &[bool]) -> Result<(), ApiError> {
+    if found.first() == Some(&true) { Ok(()) } else { Err(unknown()) }
+}
+
+/// The 404 of an event that is not there, or not any more.
+pub(super) fn unknown() -> ApiError {
+    ApiError::not_found("there is no event with this id, or its lifetime has passed")
+}
+
+/// Reads `{"ids": […]}`. Ids are opaque: one that cannot be ours is one that is not there.
+fn ids(text: &str, max_depth: usize) -> Result<Vec<Cow<'_, str>>, ApiError> {
+    let mut members = json::members(text, &["ids"]).map_err(|e| json::malformed(&e))?;
+    json::check_depth(text, max_depth)?;
+    let whole = members.errors.iter().all(|e| !e.pointer.is_empty());
+    let [raw] = members.values;
+    let raw = match raw {
+        Some(raw) if json::is_array(raw) => raw,
+        Some(_) => {
+            members.wrong("/ids", "must be an array of strings");
+            "[]"
+        }
+        None => {
+            if whole {
+                members.wrong("/ids", "is required");
+            }
+            "[]"
+        }
+    };
+    members.finish()?;
+    let elements = json::elements(raw, MAX_IDS).map_err(|e| json::malformed(&e))?;
+    if elements.total > MAX_IDS {
+        let detail = format!("{} ids, where at most {MAX_IDS} are taken", elements.total);
+        return Err(ApiError::new(Code::BatchTooLarge, detail));
+    }
+    let mut errors = Vec::new();
+    let mut ids = Vec::with_capacity(elements.items.len());
+    for (n, item) in elements.items.into_iter().enumerate() {
+        match json::string(item) {
+            Some(id) => ids.push(id),
+            None => errors.push(FieldError::new(format!("/ids/{n}"), "must be a string")),
+        }
+    }
+    if errors.is_empty() { Ok(ids) } else { Err(ApiError::invalid(errors)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_strings() {
+        assert_eq!(ids(r#"{"ids":["1","\u0032","x"]}"#, 128).unwrap(), ["1", "2", "x"]);
+        assert!(ids(r#"{"ids":[]}"#, 128).unwrap().is_empty());
+        for (body, pointer) in [
+            ("{}", "/ids"),
+            (r#"{"ids":"1"}"#, "/ids"),
+            (r#"{"ids":["1",2]}"#, "/ids/1"),
+            (r#"{"ids":[],"id":1}"#, "/id"),
+            ("[]", ""),
+        ] {
+            let error = ids(body, 128).unwrap_err();
+            assert_eq!((error.code, error.errors[0].pointer.as_str()), (Code::Invalid, pointer), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_and_no_more() {
+        let body = |count: usize| format!("{{\"ids\":[{}]}}", vec!["\"1\""; count].join(","));
+        assert_eq!(ids(&body(1000), 128).unwrap().len(), 1000);
+        assert_eq!(ids(&body(1001), 128).unwrap_err().code, Code::BatchTooLarge);
+    }
+}

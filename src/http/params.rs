@@ -1,0 +1,41 @@
+//! Parameters in paths and queries.
+
+use crate::error::ApiError;
+use crate::event::ClientId;
+use url::form_urlencoded;
+
+/// The values of the parameters `names`, decoded, in the order of the names. Others are left alone, as
+/// proxies and caches add their own.
+///
+/// # Errors
+/// A 400 when one is there twice: either could be meant.
+pub fn query<const N: usize>(text: &str, names: &[&str; N]) -> Result<[Option<String>; N], ApiError> {
+    let mut values = [const { None }; N];
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        let known = names.iter().zip(&mut values).find(|(known, _)| **known == name);
+        if let Some((name, slot)) = known
+            && slot.replace(value.into_owned()).is_some()
+        {
+            return Err(ApiError::parameter(name, "is there more than once"));
+        }
+    }
+    Ok(values)
+}
+
+/// # Errors
+/// A 400 when it is not a client's name.
+pub fn client(text: &str) -> Result<ClientId, ApiError> {
+    text.parse().map_err(|e| ApiError::parameter("client", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_decoded_and_others_left_alone() {
+        let read = query("x=1&types=a%3Ab,c&limit=&y&x=2", &["limit", "types", "after"]).unwrap();
+        assert_eq!(read, [Some(String::new()), Some("a:b,c".into()), None]);
+        assert!(query("types=a&types=b", &["types"]).is_err());
+    }
+}

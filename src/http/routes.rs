@@ -1,0 +1,81 @@
+//! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
+
+use super::{Problem, admission, discarded, event, feed, health, live, marks, register, send, streams};
+use crate::error::{ApiError, Code};
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::middleware::from_fn;
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, web};
+
+/// Mounts everything, behind admission. The app must have the `AppState` as `web::Data`.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::scope("").wrap(from_fn(admission::admit)).configure(resources).default_service(web::to(nowhere)));
+}
+
+fn resources(cfg: &mut web::ServiceConfig) {
+    // First, and without a pattern: what is asked most.
+    cfg.service(methods(web::resource("/api/events/send"), "POST, OPTIONS").route(web::post().to(send::send)));
+    cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
+    cfg.service(
+        readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
+    );
+    cfg.service(
+        readable("/api/events/register/{type}", "GET, HEAD, DELETE, OPTIONS", register::get)
+            .route(web::delete().to(register::delete)),
+    );
+    cfg.service(readable("/api/events/discarded", READ, discarded::list));
+    cfg.service(readable("/api/events/feed/{slice}/{at}", READ, feed::all));
+    cfg.service(readable("/api/events/feed/{slice}/{at}/client/{client}", READ, feed::of_client));
+    cfg.service(readable("/api/events/streams", READ, streams::list));
+    cfg.service(readable("/api/events/streams/{type}/{name}", READ, streams::get));
+    cfg.service(resource("/api/events/ok/{client}", "PUT, OPTIONS").route(web::put().to(marks::put_many)));
+    cfg.service(
+        resource("/api/events/{id:[0-9]+}/ok/{client}", "PUT, DELETE, OPTIONS")
+            .route(web::put().to(marks::put))
+            .route(web::delete().to(marks::delete)),
+    );
+    cfg.service(readable("/api/events/{id:[0-9]+}", READ, event::get));
+    cfg.service(readable("/api/events", READ, live::entry));
+    cfg.service(readable("/healthz", READ, health::alive));
+    cfg.service(readable("/readyz", READ, health::ready));
+    cfg.service(
+        methods(web::resource("/"), READ).route(web::get().to(health::root)).route(web::head().to(health::root)),
+    );
+}
+
+/// The methods of what can only be read.
+const READ: &str = "GET, HEAD, OPTIONS";
+
+/// A resource with or without a slash at its end.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    methods(web::resource(format!("{path}{{tail:/?}}")), allow)
+}
+
+/// A resource whose `GET` (and `HEAD`, of which the connection sends the head alone) is `handler`.
+fn readable<F, Args>(path: &str, allow: &'static str, handler: F) -> Resource
+where
+    F: actix_web::Handler<Args> + Clone,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    resource(path, allow).route(web::get().to(handler.clone())).route(web::head().to(handler))
+}
+
+/// What a resource answers to methods it does not have.
+fn methods(resource: Resource, allow: &'static str) -> Resource {
+    resource.default_service(web::to(move |method: Method| async move {
+        let mut response = if method == Method::OPTIONS {
+            HttpResponse::NoContent().finish()
+        } else {
+            let detail = format!("there are {allow}");
+            Problem(ApiError::new(Code::MethodNotAllowed, detail)).error_response()
+        };
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        response
+    }))
+}
+
+async fn nowhere(req: HttpRequest) -> HttpResponse {
+    let path: String = req.path().chars().take(200).collect();
+    Problem(ApiError::not_found(format!("there is nothing at {path}"))).error_response()
+}

@@ -1,0 +1,176 @@
+//! `POST /api/events/send`: one event or a batch, answered with 202 once the store has it.
+//!
+//! The way of an event: its type is looked up in the view, its payload stays the bytes that were sent,
+//! and the StoreActor takes it along with its next flush. No other actor is asked on the way.
+
+use super::links::Base;
+use super::send_item::{self, Item, Target};
+use super::{AppState, Problem, answer, body, json, problem, send_batch};
+use crate::error::{ApiError, Code};
+use crate::event::{EventType, Position};
+use crate::registry::{Learn, TypeEntry};
+use crate::store::{Appended, Idempotency, StoreError};
+use actix_web::http::header::HeaderMap;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// The handler.
+pub async fn send(
+    req: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let body = body::read(&req, payload, &state.http).await?;
+    let text = body::text(&body)?;
+    let idempotency = idempotency(req.headers(), &body, &state)?;
+    let base = Base::of(&req, &state.http);
+    if json::is_array(text) {
+        return send_batch::send(&body, text, idempotency.as_ref(), &base, &state).await;
+    }
+    single(&body, text, idempotency.as_ref(), &base, &state).await
+}
+
+async fn single(
+    body: &Bytes,
+    text: &str,
+    idempotency: Option<&Idempotency>,
+    base: &Base<'_>,
+    state: &AppState,
+) -> Result<HttpResponse, Problem> {
+    let item = Item::read(text, &state.types, state.http.max_depth)?;
+    let mut out = Vec::with_capacity(384);
+    let entry = match item.target {
+        Target::Known(entry) => entry,
+        Target::Unknown(name) => match look_further(state, &[(name.clone(), 1)]).await?.pop().flatten() {
+            Some(entry) => entry,
+            None if state.http.reject_unregistered => return Err(unregistered(&name).into()),
+            None => {
+                send_item::write_discarded(&name, &mut out);
+                return Ok(accepted(out));
+            }
+        },
+    };
+    let payload = body.slice_ref(item.payload.as_bytes());
+    let mut answers = state.appender.append(vec![send_item::group(&entry, vec![payload], idempotency)]).await?;
+    let stored = stored(answers.pop(), &entry)?;
+    let at = stored.positions.first().copied().ok_or_else(|| short(&entry))?;
+    send_item::write_accepted(&entry, at, stored.status, base, &mut out);
+    if !stored.repeated {
+        hint(state, &entry);
+    }
+    Ok(accepted(out))
+}
+
+/// Events that are in the store.
+pub(super) struct Stored {
+    /// Where, one an event.
+    pub positions: Vec<Position>,
+    /// What the sender is told.
+    pub status: &'static str,
+    /// Whether they were there before.
+    pub repeated: bool,
+}
+
+/// What became of a group, as a client is told.
+pub(super) fn stored(answer: Option<Result<Appended, StoreError>>, entry: &TypeEntry) -> Result<Stored, ApiError> {
+    match answer {
+        Some(Ok(Appended::Stored(positions))) => Ok(Stored { positions, status: "accepted", repeated: false }),
+        Some(Ok(Appended::Duplicate(positions))) => Ok(Stored { positions, status: "duplicate", repeated: true }),
+        Some(Ok(Appended::KeyReused)) => Err(ApiError::new(
+            Code::IdempotencyKeyReused,
+            format!("this Idempotency-Key came before for {}, with another body; nothing was stored", entry.name),
+        )),
+        Some(Ok(Appended::BacklogFull(stream))) => Err(ApiError::new(
+            Code::StreamBacklogFull,
+            format!("stream {stream} of {} has too many undelivered events; nothing was stored", entry.name),
+        )),
+        Some(Err(error)) => Err(problem::of_store(&error)),
+        None => Err(short(entry)),
+    }
+}
+
+/// The store answered less than it was asked.
+pub(super) fn short(entry: &TypeEntry) -> ApiError {
+    problem::of_store(&StoreError::Corrupt(format!("too few answers to an append of {}", entry.name)))
+}
+
+/// For types that this node does not know: those that another node registered, each learnt before it is
+/// answered; the others are counted as discarded, unless settings make them an error.
+pub(super) async fn look_further(
+    state: &AppState,
+    unknown: &[(EventType, u64)],
+) -> Result<Vec<Option<Arc<TypeEntry>>>, Problem> {
+    let records = state.store.get_or_discard(unknown, !state.http.reject_unregistered).await?;
+    let known: Vec<_> = records.into_iter().flatten().filter(|record| record.registered).collect();
+    if known.is_empty() {
+        return Ok(vec![None; unknown.len()]);
+    }
+    let names: Vec<_> = known.iter().map(|record| record.name.clone()).collect();
+    state.registry.learn.send(Learn(known)).await?;
+    let entry = |name: &EventType| {
+        let found = names.contains(name).then(|| state.types.get(name.as_str())).flatten();
+        found.filter(|entry| entry.registered)
+    };
+    Ok(unknown.iter().map(|(name, _)| entry(name)).collect())
+}
+
+/// A 404, where settings ask for one.
+pub(super) fn unregistered(name: &EventType) -> ApiError {
+    ApiError::new(Code::UnregisteredType, format!("{name} is not registered; nothing was stored"))
+}
+
+/// Tells the streams of a type that something may be due. When that does not get through they find it
+/// by themselves, a little later.
+pub(super) fn hint(state: &AppState, entry: &TypeEntry) {
+    if !entry.names.is_empty() {
+        state.types.committed(entry.type_no);
+    }
+}
+
+pub(super) fn accepted(body: Vec<u8>) -> HttpResponse {
+    answer::json(HttpResponse::Accepted(), body)
+}
+
+fn idempotency(headers: &HeaderMap, body: &Bytes, state: &AppState) -> Result<Option<Idempotency>, ApiError> {
+    let Some(key) = idempotency_key(headers)? else { return Ok(None) };
+    let body_hash = Sha256::digest(body).into();
+    Ok(Some(Idempotency { key: key.into(), body_hash, window: state.http.idempotency_window }))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut keys = headers.get_all("idempotency-key");
+    let Some(key) = keys.next() else { return Ok(None) };
+    let printable = |key: &&str| (1..=255).contains(&key.len()) && key.bytes().all(|b| (0x20..0x7f).contains(&b));
+    match key.to_str().ok().filter(printable) {
+        Some(key) if keys.next().is_none() => Ok(Some(key)),
+        _ => Err(ApiError::parameter("Idempotency-Key", "must be there once, 1 to 255 printable ASCII characters")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    fn key(values: &[&str]) -> Result<Option<String>, Code> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers
+                .append(HeaderName::from_static("idempotency-key"), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        idempotency_key(&headers).map(|key| key.map(str::to_owned)).map_err(|e| e.code)
+    }
+
+    #[test]
+    fn a_key_is_printable_and_there_once() {
+        assert_eq!(key(&[]), Ok(None));
+        assert_eq!(key(&["order 12/3"]), Ok(Some("order 12/3".into())));
+        assert_eq!(key(&[&"x".repeat(255)]).map(|k| k.map(|k| k.len())), Ok(Some(255)));
+        for bad in [vec![""], vec!["é"], vec!["a\tb"], vec!["a", "a"]] {
+            assert_eq!(key(&bad), Err(Code::BadParameter), "{bad:?}");
+        }
+        assert_eq!(key(&[&"x".repeat(256)]), Err(Code::BadParameter));
+    }
+}

@@ -1,0 +1,201 @@
+//! `GET /api/events/streams` and `/streams/{type}/{name}`: how delivery does.
+//!
+//! Counters are the store's and count for all nodes; what is in memory is this node's.
+
+use super::json::write_str;
+use super::links::{API, Base, Link, write_encoded, write_links};
+use super::{AppState, Problem, answer};
+use crate::error::ApiError;
+use crate::event::{Millis, TypeFilter};
+use crate::registry::{Statuses, StreamEntry, TypeEntry};
+use crate::store::{StreamCounts, StreamKey};
+use crate::streams::{SinkStatus, StreamState};
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All streams, by type and name.
+pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let mut types = state.types.matching(&TypeFilter::any());
+    types.sort_by(|a, b| a.name.cmp(&b.name));
+    let streams: Vec<_> = types.iter().flat_map(Stream::all).collect();
+    let (counts, statuses, now) = ask(&streams, &state).await?;
+    let base = Base::of(&req, &state.http);
+    let mut out = Vec::with_capacity(32 + streams.len() * 512);
+    out.extend_from_slice(b"{\"streams\":[");
+    for (n, (stream, counts)) in streams.iter().zip(&counts).enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        stream.write(counts, statuses.get(&stream.key()), now, &base, &mut out);
+    }
+    out.extend_from_slice(b"]}");
+    Ok(answer::read(HttpResponse::Ok(), out))
+}
+
+/// One stream.
+pub async fn get(
+    req: HttpRequest,
+    path: web::Path<(String, String)>,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (ty, name) = path.into_inner();
+    let entry = state.types.get(&ty);
+    let streams: Vec<_> = entry.iter().flat_map(Stream::all).filter(|s| s.entry.spec.name.as_str() == name).collect();
+    let (counts, statuses, now) = ask(&streams, &state).await?;
+    let (Some(stream), Some(counts)) = (streams.first(), counts.first()) else {
+        return Err(ApiError::not_found("there is no such stream").into());
+    };
+    let mut out = Vec::with_capacity(512);
+    stream.write(counts, statuses.get(&stream.key()), now, &Base::of(&req, &state.http), &mut out);
+    Ok(answer::read(HttpResponse::Ok(), out))
+}
+
+/// Counters in order, what this node's streams say, and the store's now.
+async fn ask(
+    streams: &[Stream<'_>],
+    state: &AppState,
+) -> Result<(Vec<StreamCounts>, HashMap<StreamKey, SinkStatus>, Millis), Problem> {
+    if streams.is_empty() {
+        return Ok((Vec::new(), HashMap::new(), 0));
+    }
+    let keys: Vec<_> = streams.iter().map(Stream::key).collect();
+    let counts = state.store.counts(&keys).await?;
+    let statuses = state.registry.statuses.send(Statuses).await?.into_iter().collect();
+    let now = state.clock.now(&*state.store).await?;
+    Ok((counts, statuses, now))
+}
+
+/// A stream of a type.
+struct Stream<'a> {
+    ty: &'a TypeEntry,
+    entry: &'a StreamEntry,
+    draining: bool,
+}
+
+impl<'a> Stream<'a> {
+    fn all(ty: &'a Arc<TypeEntry>) -> impl Iterator<Item = Stream<'a>> {
+        let active = ty.streams.iter().map(|entry| (entry, false));
+        let draining = ty.draining.iter().map(|entry| (entry, true));
+        active.chain(draining).map(move |(entry, draining)| Stream { ty, entry, draining })
+    }
+
+    fn key(&self) -> StreamKey {
+        StreamKey { type_no: self.ty.type_no, name: self.entry.spec.name.clone() }
+    }
+
+    fn state(&self, status: Option<&SinkStatus>) -> &'static str {
+        let told = if self.entry.paused.is_some() {
+            StreamState::Paused
+        } else if self.draining {
+            StreamState::Draining
+        } else {
+            StreamState::Active
+        };
+        // Only the node that delivers knows that it fails; the rest stands in the registration.
+        match (told, status.map(|status| status.state)) {
+            (StreamState::Active, Some(seen)) => name_of(seen),
+            (told, _) => name_of(told),
+        }
+    }
+
+    fn write(
+        &self,
+        counts: &StreamCounts,
+        status: Option<&SinkStatus>,
+        now: Millis,
+        base: &Base<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let spec = &self.entry.spec;
+        let text = |name: &str, value: Option<&str>, out: &mut Vec<u8>| {
+            out.extend_from_slice(name.as_bytes());
+            match value {
+                Some(value) => write_str(value, out),
+                None => out.extend_from_slice(b"null"),
+            }
+        };
+        let number = |name: &str, value: Option<u64>, out: &mut Vec<u8>| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(value.map_or_else(|| "null".to_owned(), |v| v.to_string()).as_bytes());
+        };
+        let size = |value: Option<usize>, registered: usize| Some(value.unwrap_or(registered) as u64);
+        let age = counts.oldest.map(|oldest| u64::try_from(now - oldest).unwrap_or(0));
+        let last_error = status.and_then(|s| s.last_error.as_deref()).or(self.entry.paused.as_deref());
+        text("{\"type\":", Some(self.ty.name.as_str()), out);
+        text(",\"name\":", Some(spec.name.as_str()), out);
+        text(",\"source\":", Some(spec.target.source()), out);
+        text(",\"state\":", Some(self.state(status)), out);
+        number(",\"backlog\":", Some(counts.backlog), out);
+        number(",\"oldest_age_ms\":", age, out);
+        number(",\"in_flight\":", size(status.map(|s| s.in_flight), 0), out);
+        number(",\"mailbox\":{\"length\":", size(status.map(|s| s.waiting), 0), out);
+        number(",\"limit\":", size(status.map(|s| s.mailbox), spec.mailbox), out);
+        number("},\"concurrency\":", size(status.map(|s| s.concurrency), spec.concurrency), out);
+        number(",\"delivered\":", Some(counts.delivered), out);
+        number(",\"failed\":", Some(counts.failed), out);
+        number(",\"dead\":", Some(counts.dead), out);
+        text(",\"last_error\":", last_error, out);
+        out.extend_from_slice(b",\"links\":");
+        let mut path = format!("{API}/streams/");
+        write_encoded(self.ty.name.as_str(), &mut path);
+        path.push('/');
+        write_encoded(spec.name.as_str(), &mut path);
+        write_links(&[Link::new("self", base.url(&path))], out);
+        out.push(b'}');
+    }
+}
+
+fn name_of(state: StreamState) -> &'static str {
+    match state {
+        StreamState::Active => "active",
+        StreamState::Paused => "paused",
+        StreamState::Failing => "failing",
+        StreamState::Draining => "draining",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::entry;
+    use serde_json::{Value, json};
+
+    fn written(status: Option<&SinkStatus>, draining: bool) -> Value {
+        let ty = entry("a:b", 1, &["s"]);
+        let stream = Stream { ty: &ty, entry: &ty.streams[0], draining };
+        let counts = StreamCounts { backlog: 3, delivered: 4, failed: 5, dead: 6, oldest: Some(900) };
+        let mut out = Vec::new();
+        stream.write(&counts, status, 1000, &Base::fixed("http://h"), &mut out);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn a_stream_says_what_waits_and_what_fails() {
+        let status = SinkStatus {
+            state: StreamState::Failing,
+            in_flight: 1,
+            waiting: 2,
+            mailbox: 7,
+            concurrency: 8,
+            last_error: Some("refused".into()),
+        };
+        assert_eq!(
+            written(Some(&status), false),
+            json!({
+                "type": "a:b", "name": "s", "source": "test", "state": "failing", "backlog": 3, "oldest_age_ms": 100,
+                "in_flight": 1, "mailbox": {"length": 2, "limit": 7}, "concurrency": 8, "delivered": 4, "failed": 5,
+                "dead": 6, "last_error": "refused",
+                "links": [{"rel": "self", "href": "http://h/api/events/streams/a:b/s"}],
+            })
+        );
+        assert_eq!(written(Some(&status), true)["state"], "draining");
+    }
+
+    #[test]
+    fn a_stream_that_runs_elsewhere_shows_its_registration() {
+        let body = written(None, false);
+        assert_eq!((&body["state"], &body["mailbox"]["limit"]), (&json!("active"), &json!(1024)));
+        assert_eq!(body["last_error"], Value::Null);
+    }
+}

@@ -1,0 +1,191 @@
+//! The BroadcastActor, fed by hand and reading from a store in memory.
+
+use super::super::testing::{Rig, settings};
+use super::super::{Inbox, SessionId};
+use super::*;
+use crate::live::{Ending, LiveEvent};
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+
+/// Takes the payloads of the next events; fails after a while.
+async fn take(inbox: &mut Inbox, events: usize) -> Vec<String> {
+    let mut taken = Vec::new();
+    let mut take = |event: &LiveEvent| {
+        let json: serde_json::Value = serde_json::from_str(&event.json).unwrap();
+        taken.push(format!("{}{}", json["type"].as_str().unwrap(), json["payload"]));
+    };
+    let all = async {
+        let mut n = 0;
+        while n < events {
+            // One at a time, so that no more is taken than was asked for.
+            poll_fn(|cx| inbox.poll_take(cx, 1, &mut take)).await.unwrap();
+            n += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("events arrive in time");
+    taken
+}
+
+async fn open(rig: &Rig, filter: &str) -> Inbox {
+    Inbox::open(&rig.broadcast, &settings(), filter.parse().unwrap(), Box::new(|| {})).await.unwrap()
+}
+
+fn names(ty: &str, places: std::ops::Range<u64>) -> Vec<String> {
+    places.map(|place| format!("{ty}{place}")).collect()
+}
+
+#[actix::test]
+async fn commits_reach_sessions_filtered_and_in_order() {
+    let rig = Rig::start(settings());
+    let (a, b) = (rig.store.register("a:x", "1h"), rig.store.register("b", "1h"));
+    let (mut all, mut some) = (open(&rig, "*").await, open(&rig, "a:*").await);
+    let runs = vec![rig.store.commit(a, 0..2), rig.store.commit(b, 0..1)];
+    rig.say(runs).await;
+    rig.commit(a, 2..3).await;
+    assert_eq!(take(&mut some, 3).await, names("a:x", 0..3));
+    let mut taken = take(&mut all, 4).await;
+    taken.retain(|t| t.starts_with('a'));
+    assert_eq!(taken, names("a:x", 0..3));
+}
+
+#[actix::test]
+async fn what_the_feed_lost_is_read_from_the_store_and_what_it_repeats_is_not_shown_again() {
+    let rig = Rig::start(settings());
+    let a = rig.store.register("a", "1h");
+    let mut inbox = open(&rig, "a").await;
+    rig.commit(a, 0..2).await;
+    let _lost = rig.store.commit(a, 2..5);
+    let again = rig.store.commit(a, 5..6);
+    rig.say(vec![again.clone()]).await;
+    rig.say(vec![again]).await;
+    rig.commit(a, 6..7).await;
+    assert_eq!(take(&mut inbox, 7).await, names("a", 0..7));
+}
+
+#[actix::test]
+async fn a_large_gap_is_read_in_pages() {
+    let rig = Rig::start(settings());
+    let (a, b) = (rig.store.register("a", "1h"), rig.store.register("b", "1h"));
+    let mut inbox = open(&rig, "*").await;
+    rig.commit(a, 0..1).await;
+    // Nearly ten milliseconds, all of them full, and one far away.
+    let _lost = [rig.store.commit(a, 1..5000), rig.store.commit(a, 4_000_000..4_000_001)];
+    rig.commit(a, 5_000_000..5_000_001).await;
+    assert_eq!(take(&mut inbox, 1).await, ["a0"]);
+    let mut wanted = names("a", 1..5000);
+    wanted.extend(["a4000000".to_owned(), "a5000000".to_owned()]);
+    assert_eq!(take(&mut inbox, 5001).await, wanted);
+    rig.commit(b, 0..1).await;
+    assert_eq!(take(&mut inbox, 1).await, ["b0"]);
+}
+
+#[actix::test]
+async fn after_an_interruption_every_type_is_caught_up() {
+    let rig = Rig::start(settings());
+    let (a, b) = (rig.store.register("a", "1h"), rig.store.register("b", "1h"));
+    let mut inbox = open(&rig, "a").await;
+    rig.commit(a, 0..1).await;
+    rig.commit(b, 0..1).await;
+    assert_eq!(take(&mut inbox, 1).await, ["a0"]);
+    let _lost = [rig.store.commit(a, 1..4), rig.store.commit(b, 1..4)];
+    rig.feed.send(Live::Interrupted).await.unwrap();
+    assert_eq!(take(&mut inbox, 3).await, names("a", 1..4));
+    rig.commit(a, 4..5).await;
+    assert_eq!(take(&mut inbox, 1).await, ["a4"]);
+    // What nobody looks at is not read.
+    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 1);
+}
+
+#[actix::test]
+async fn a_gap_waits_for_the_store_and_other_types_do_not() {
+    let rig = Rig::start(settings());
+    let (a, b) = (rig.store.register("a", "1h"), rig.store.register("b", "1h"));
+    let mut inbox = open(&rig, "*").await;
+    rig.commit(a, 0..1).await;
+    rig.commit(b, 0..1).await;
+    assert_eq!(take(&mut inbox, 2).await.len(), 2);
+    rig.store.away.store(true, Ordering::SeqCst);
+    let _lost = rig.store.commit(a, 1..2);
+    rig.commit(a, 2..3).await;
+    rig.commit(b, 1..3).await;
+    assert_eq!(take(&mut inbox, 2).await, names("b", 1..3));
+    rig.store.away.store(false, Ordering::SeqCst);
+    assert_eq!(take(&mut inbox, 2).await, names("a", 1..3));
+}
+
+#[actix::test]
+async fn lost_ephemeral_events_hold_up_nothing() {
+    let rig = Rig::start(settings());
+    let e = rig.store.register("e", "ephemeral");
+    let mut inbox = open(&rig, "*").await;
+    rig.commit(e, 0..1).await;
+    let _lost = rig.store.commit(e, 1..2);
+    rig.commit(e, 2..3).await;
+    assert_eq!(take(&mut inbox, 2).await, ["e0", "e2"]);
+    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 0);
+}
+
+#[actix::test]
+async fn a_type_that_is_registered_after_its_events_arrive_loses_none() {
+    let rig = Rig::start(settings());
+    let mut inbox = open(&rig, "late").await;
+    let late = TypeNo::new(0).unwrap();
+    rig.commit(late, 0..2).await;
+    rig.commit(late, 2..3).await;
+    // The actor has taken both when it answers.
+    while rig.feed.capacity() < rig.feed.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    rig.broadcast.send(CountSessions).await.unwrap();
+    assert_eq!(rig.store.register("late", "1h"), late);
+    assert_eq!(take(&mut inbox, 3).await, names("late", 0..3));
+}
+
+#[actix::test]
+async fn the_first_run_of_a_type_that_was_missed_is_read_but_nothing_older_than_the_hub() {
+    let rig = Rig::start(settings());
+    let a = rig.store.register("a", "1h");
+    let old = EventId::new(a, Position::first_of(super::super::testing::START - 5));
+    rig.store.events.lock().unwrap().push((old, "\"old\"".into()));
+    let mut inbox = open(&rig, "a").await;
+    let _lost = rig.store.commit(a, 1..3);
+    rig.commit(a, 3..4).await;
+    assert_eq!(take(&mut inbox, 3).await, names("a", 1..4));
+}
+
+#[actix::test]
+async fn a_session_that_is_dropped_is_forgotten() {
+    let rig = Rig::start(settings());
+    let (one, two) = (open(&rig, "a").await, open(&rig, "b").await);
+    assert_eq!(rig.broadcast.send(CountSessions).await.unwrap(), 2);
+    drop(one);
+    assert_eq!(rig.broadcast.send(CountSessions).await.unwrap(), 1);
+    rig.broadcast.send(Unsubscribe(SessionId::unused())).await.unwrap();
+    drop(two);
+    assert_eq!(rig.broadcast.send(CountSessions).await.unwrap(), 0);
+}
+
+#[actix::test]
+async fn closing_all_waits_until_all_are_gone() {
+    let rig = Rig::start(settings());
+    let mut inbox = open(&rig, "a").await;
+    let mut closed = Box::pin(rig.broadcast.send(CloseAll));
+    let ended = poll_fn(|cx| {
+        assert!(std::future::Future::poll(closed.as_mut(), cx).is_pending());
+        inbox.poll_take(cx, 1, |_| {})
+    });
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap(), Err(Ending::GoingAway));
+    let refused = Inbox::open(&rig.broadcast, &settings(), "a".parse().unwrap(), Box::new(|| {})).await;
+    assert_eq!(refused.err(), Some(Refused::Stopping));
+    drop(inbox);
+    tokio::time::timeout(Duration::from_secs(5), closed).await.unwrap().unwrap();
+}
+
+#[actix::test]
+async fn a_feed_that_ends_does_not_end_the_actor() {
+    let mut rig = Rig::start(settings());
+    let inbox = open(&rig, "a").await;
+    rig.feed = mpsc::channel(1).0;
+    assert_eq!(rig.broadcast.send(CountSessions).await.unwrap(), 1);
+    drop(inbox);
+}

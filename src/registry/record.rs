@@ -1,0 +1,155 @@
+//! A type's record in the store: how configurations are written, read back and changed. Pure.
+
+use super::{StreamEntry, TypeEntry};
+use crate::event::{StreamName, TypeNo};
+use crate::store::TypeRecord;
+use crate::streams::{Secrets, StreamSettings, StreamSpec, parse_streams};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The registry's JSON of a type.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stored {
+    #[serde(default)]
+    streams: Vec<StoredStream>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    draining: Vec<StoredStream>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StoredStream {
+    /// As registered, secrets included.
+    spec: Value,
+    /// Revision with which it came; 0 stands for the revision of the record it is first written with,
+    /// which the store gives only then.
+    #[serde(default)]
+    since: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<String>,
+}
+
+/// Reads a record. Streams that this version or these settings cannot make sense of are kept as they
+/// are: they take their events, and wait.
+///
+/// # Errors
+/// When the record is not the registry's JSON at all.
+pub(super) fn decode(record: &TypeRecord, settings: &StreamSettings) -> Result<TypeEntry, serde_json::Error> {
+    let stored: Stored = serde_json::from_slice(&record.config)?;
+    let mut unreadable = Vec::new();
+    let mut read = |streams: Vec<StoredStream>| -> Vec<StreamEntry> {
+        let mut entries = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let since = if stream.since == 0 { record.revision } else { stream.since };
+            match parse_stored(&stream.spec, settings) {
+                Some(spec) => entries.push(StreamEntry { spec, since, paused: stream.paused }),
+                None => unreadable.push(stream.spec),
+            }
+        }
+        entries
+    };
+    let streams = read(stored.streams);
+    let draining = read(stored.draining);
+    let names: Vec<StreamName> = streams
+        .iter()
+        .map(|s| s.spec.name.clone())
+        .chain(unreadable.iter().filter_map(|spec| spec.get("name")?.as_str()?.parse().ok()))
+        .collect();
+    for spec in &unreadable {
+        let name = spec.get("name").and_then(Value::as_str).unwrap_or("?");
+        log::error!(
+            "stream cannot be read, its events wait: type={} stream={name}; register the type again to mend it",
+            record.name
+        );
+    }
+    Ok(TypeEntry {
+        name: record.name.clone(),
+        type_no: record.type_no,
+        ttl: record.ttl.clone(),
+        registered: record.registered,
+        revision: record.revision,
+        names: names.into(),
+        streams,
+        draining,
+        unreadable,
+    })
+}
+
+/// What was valid when it was registered stays readable when settings change: a broker that is not
+/// configured any more, or a network denied since, fail at delivery and say so.
+fn parse_stored(spec: &Value, settings: &StreamSettings) -> Option<StreamSpec> {
+    let mut settings = settings.clone();
+    settings.webhook_deny.clear();
+    if let Some(broker) = spec.get("broker").and_then(Value::as_str) {
+        settings.brokers.entry(broker.to_owned()).or_default();
+    }
+    parse_streams(&Value::Array(vec![spec.clone()]), &settings).ok()?.pop()
+}
+
+fn store_entry(entry: &StreamEntry) -> StoredStream {
+    StoredStream { spec: entry.spec.to_json(Secrets::Shown), since: entry.since, paused: entry.paused.clone() }
+}
+
+fn encode(streams: &[StreamEntry], draining: &[StreamEntry], unreadable: &[Value]) -> Bytes {
+    let keep = |spec: &Value| StoredStream { spec: spec.clone(), since: 0, paused: None };
+    let stored = Stored {
+        streams: streams.iter().map(store_entry).chain(unreadable.iter().map(keep)).collect(),
+        draining: draining.iter().map(store_entry).collect(),
+    };
+    // A tree of strings and numbers always serialises.
+    serde_json::to_vec(&stored).unwrap_or_default().into()
+}
+
+/// The record's JSON after a registration with `streams`. A stream that keeps its name keeps its
+/// backlog, its secret and its pause; one that is gone drains.
+pub(super) fn registration(previous: Option<&TypeEntry>, streams: Vec<StreamSpec>) -> Bytes {
+    let known = previous.map_or(&[][..], |p| &p.streams);
+    let mut dropped: Vec<StreamEntry> = known.to_vec();
+    dropped.extend(previous.map_or(&[][..], |p| &p.draining).iter().cloned());
+    let mut kept = Vec::with_capacity(streams.len());
+    for mut spec in streams {
+        let current = known.iter().find(|s| s.spec.name == spec.name);
+        if let Some(before) = dropped.iter().find(|s| s.spec.name == spec.name) {
+            spec.inherit(&before.spec);
+        }
+        dropped.retain(|s| s.spec.name != spec.name);
+        kept.push(StreamEntry {
+            spec,
+            since: current.map_or(0, |s| s.since),
+            paused: current.and_then(|s| s.paused.clone()),
+        });
+    }
+    encode(&kept, &dropped, &[])
+}
+
+/// The record's JSON after the type was deleted: every stream drains.
+pub(super) fn unregistration(previous: &TypeEntry) -> Bytes {
+    let draining: Vec<_> = previous.streams.iter().chain(&previous.draining).cloned().collect();
+    encode(&[], &draining, &[])
+}
+
+/// The record's JSON once a draining stream has delivered everything.
+pub(super) fn drained(previous: &TypeEntry, stream: &StreamName) -> Bytes {
+    let left: Vec<_> = previous.draining.iter().filter(|s| s.spec.name != *stream).cloned().collect();
+    encode(&previous.streams, &left, &previous.unreadable)
+}
+
+/// The record's JSON with a stream paused (`Some` reason) or active again.
+pub(super) fn paused(previous: &TypeEntry, stream: &StreamName, reason: Option<String>) -> Bytes {
+    let set = |entries: &[StreamEntry]| -> Vec<StreamEntry> {
+        let mut entries = entries.to_vec();
+        for entry in entries.iter_mut().filter(|e| e.spec.name == *stream) {
+            entry.paused = reason.clone();
+        }
+        entries
+    };
+    encode(&set(&previous.streams), &set(&previous.draining), &previous.unreadable)
+}
+
+/// A type's streams by their key in the store, with whether they drain.
+pub(super) fn keyed(entry: &Arc<TypeEntry>) -> impl Iterator<Item = (TypeNo, &StreamEntry, bool)> {
+    let no = entry.type_no;
+    let active = entry.streams.iter().map(move |s| (no, s, false));
+    active.chain(entry.draining.iter().map(move |s| (no, s, true)))
+}

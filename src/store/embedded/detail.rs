@@ -1,0 +1,118 @@
+//! What is known of single events: one event whole, and the dead letters of a stream.
+
+use super::super::{DeadLetter, DeliveryState, EventDetail, StoreError, StoredEvent, StreamKey, StreamSince, TypeRef};
+use super::disk::{Disk, Table, unavailable};
+use super::keys;
+use super::marks::marked_at;
+use super::rows::{DeadRow, RetryRow, StreamRow, damaged, read_event};
+use crate::event::{ClientId, EventId, Millis, Position};
+use fjall::{Readable, Slice, Snapshot};
+use std::time::Duration;
+
+struct View<'a> {
+    disk: &'a Disk,
+    snapshot: Snapshot,
+}
+
+impl View<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        self.snapshot.get(self.disk.table(table), key).map_err(unavailable)
+    }
+
+    fn stream(&self, key: &StreamKey) -> Result<Option<StreamRow>, StoreError> {
+        self.get(Table::State, &keys::stream(key.type_no, &key.name))?.map(|row| StreamRow::decode(&row)).transpose()
+    }
+}
+
+/// One event, from a snapshot. Blocks. `next_attempt_at` of what is pending is what the disk says: the
+/// committer knows better what is leased or has been made due.
+pub(super) fn event(
+    disk: &Disk,
+    now: Millis,
+    id: EventId,
+    ty: &TypeRef,
+    streams: &[StreamSince],
+) -> Result<Option<EventDetail>, StoreError> {
+    let view = View { disk, snapshot: disk.snapshot() };
+    if id.type_no() != ty.type_no || !ty.ttl.shows(id.ms(), now) {
+        return Ok(None);
+    }
+    let Some(row) = view.get(Table::Events, &keys::event(id))? else { return Ok(None) };
+    let (revision, payload) = read_event(&row)?;
+    let streams = streams.iter().map(|stream| state(&view, id, revision, stream)).collect::<Result<_, _>>()?;
+    let processed_by = processed_by(&view, id)?;
+    Ok(Some(EventDetail { event: StoredEvent { id, payload, processed_at: None }, streams, processed_by }))
+}
+
+fn state(view: &View<'_>, id: EventId, revision: u64, stream: &StreamSince) -> Result<DeliveryState, StoreError> {
+    if revision < stream.since {
+        return Ok(DeliveryState::None);
+    }
+    let key = StreamKey { type_no: id.type_no(), name: stream.name.clone() };
+    let position = id.position();
+    // A stream that has drained and been forgotten holds nothing any more.
+    if let Some(StreamRow { number, .. }) = view.stream(&key)? {
+        if view.get(Table::Outbox, &keys::outbox(number, position))?.is_some() {
+            let retry = view.get(Table::State, &keys::of_stream(keys::RETRIES, number, position))?;
+            let retry = retry.map(|row| RetryRow::decode(&row)).transpose()?;
+            let next_attempt_at = Some(retry.as_ref().map_or(id.ms(), |retry| retry.due));
+            return Ok(DeliveryState::Pending { failed: retry.map(|retry| retry.failure), next_attempt_at });
+        }
+        if let Some(row) = view.get(Table::State, &keys::of_stream(keys::DEAD, number, position))? {
+            return Ok(DeliveryState::Dead(DeadRow::decode(&row)?.failure));
+        }
+    }
+    if view.get(Table::Marks, &keys::dropped(id, &stream.name))?.is_some() {
+        return Ok(DeliveryState::Dropped);
+    }
+    Ok(DeliveryState::Delivered)
+}
+
+/// Clients that marked the event: those that marked any in its hour, each asked for this one.
+fn processed_by(view: &View<'_>, id: EventId) -> Result<Vec<(ClientId, Millis)>, StoreError> {
+    let (hour, ty) = (keys::hour_no(id.position()), id.type_no().get());
+    let prefix = keys::mark_counts(hour, ty);
+    let mut found = Vec::new();
+    for row in view.snapshot.prefix(view.disk.table(Table::State), prefix) {
+        let key = row.key().map_err(unavailable)?;
+        let name = key.get(prefix.len()..).and_then(|name| std::str::from_utf8(name).ok()?.parse::<ClientId>().ok());
+        let client = name.ok_or_else(|| damaged("a client's name"))?;
+        let mark = keys::mark(hour, ty, &client, id.position().get());
+        if let Some(row) = view.get(Table::Marks, &mark)? {
+            found.push((client, marked_at(id.position(), &row)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Dead letters of a stream, oldest first. Blocks.
+pub(super) fn dead_letters(
+    disk: &Disk,
+    now: Millis,
+    ttl: Duration,
+    key: &StreamKey,
+    after: Option<Position>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let view = View { disk, snapshot: disk.snapshot() };
+    let Some(StreamRow { number, .. }) = view.stream(key)? else { return Ok(Vec::new()) };
+    let from = after.map_or(Position::default(), |after| after.plus(1));
+    let range = keys::of_stream(keys::DEAD, number, from)..=keys::of_stream(keys::DEAD, number, Position::MAX);
+    let ttl = Millis::try_from(ttl.as_millis()).unwrap_or(Millis::MAX);
+    let mut letters = Vec::new();
+    for row in view.snapshot.range(disk.table(Table::State), range) {
+        if letters.len() >= limit {
+            break;
+        }
+        let (row_key, row) = row.into_inner().map_err(unavailable)?;
+        let (_, position) = keys::stream_and_position(&row_key).ok_or_else(|| damaged("a dead letter"))?;
+        let dead = DeadRow::decode(&row)?;
+        if dead.since.saturating_add(ttl) <= now {
+            continue;
+        }
+        let (_, payload) = read_event(&dead.event)?;
+        let event = StoredEvent { id: EventId::new(key.type_no, position), payload, processed_at: None };
+        letters.push(DeadLetter { event, failure: dead.failure, since: dead.since });
+    }
+    Ok(letters)
+}

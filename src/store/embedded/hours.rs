@@ -1,0 +1,62 @@
+//! Which hours of which types hold events, in memory, so that a read looks only where something is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Type → hour → number of stored events. Written by the committer alone, shortly before the events can be
+/// seen and shortly after they are gone, so that a reader never misses an hour.
+#[derive(Debug, Default)]
+pub(super) struct Hours(RwLock<Map>);
+
+type Map = HashMap<u16, BTreeMap<u32, u64>>;
+
+impl Hours {
+    // The map is whole between statements: a panic elsewhere does not make it wrong.
+    fn read(&self) -> RwLockReadGuard<'_, Map> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Map> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts `events` more and answers how many there are now.
+    pub(super) fn add(&self, ty: u16, hour: u32, events: u64) -> u64 {
+        let mut map = self.write();
+        let count = map.entry(ty).or_default().entry(hour).or_default();
+        *count += events;
+        *count
+    }
+
+    /// Forgets an hour.
+    pub(super) fn remove(&self, ty: u16, hour: u32) {
+        let mut map = self.write();
+        if let Some(hours) = map.get_mut(&ty) {
+            hours.remove(&hour);
+            if hours.is_empty() {
+                map.remove(&ty);
+            }
+        }
+    }
+
+    /// Events of a type in an hour; 0 when there are none.
+    pub(super) fn count(&self, ty: u16, hour: u32) -> u64 {
+        self.read().get(&ty).and_then(|hours| hours.get(&hour)).copied().unwrap_or(0)
+    }
+
+    /// The newest hours in `first..=last` that hold events, for each of `types` in order.
+    pub(super) fn newest(&self, types: impl Iterator<Item = (u16, u32, u32)>) -> Vec<Option<u32>> {
+        let map = self.read();
+        types
+            .map(|(ty, first, last)| {
+                let hours = map.get(&ty).filter(|_| first <= last)?;
+                hours.range(first..=last).next_back().map(|(hour, _)| *hour)
+            })
+            .collect()
+    }
+
+    /// Every type that has events, with its oldest hour.
+    pub(super) fn oldest(&self) -> Vec<(u16, u32)> {
+        self.read().iter().filter_map(|(ty, hours)| Some((*ty, *hours.first_key_value()?.0))).collect()
+    }
+}

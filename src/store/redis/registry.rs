@@ -1,0 +1,171 @@
+//! The registry: type records, and types that were discarded.
+
+use super::keys::partition;
+use super::value::{Answer, array, bytes, corrupt, int, uint};
+use super::{RedisStore, SCRIPTS, lifetime};
+use crate::event::{EventType, MAX_TYPES, TypeNo};
+use crate::store::{Discarded, Put, PutType, StoreError, TypeRecord};
+use bytes::Bytes;
+
+/// Discarded types that are kept.
+const MAX_DISCARDED: usize = 1000;
+/// Hours whose keys get a new expiry in one round trip: each costs Redis up to 60 commands a client that marks.
+const HOURS: usize = 64;
+
+impl RedisStore {
+    pub(super) async fn all_types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
+        let mut both = redis::pipe();
+        // The version first: a change in between is then seen again, not missed.
+        both.cmd("GET").arg(self.keys.version()).cmd("HGETALL").arg(self.keys.types());
+        let mut answers = self.general.pipeline(&both).await?.into_iter();
+        let version = uint(&answers.next().unwrap_or_default())?;
+        let mut records = Vec::new();
+        let mut fields = array(answers.next().unwrap_or_default())?.into_iter();
+        while let (Some(name), Some(record)) = (fields.next(), fields.next()) {
+            records.push(decode(type_name(&bytes(name)?)?, &bytes(record)?)?);
+        }
+        Ok((version, records))
+    }
+
+    pub(super) async fn version(&self) -> Result<u64, StoreError> {
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(self.keys.version());
+        uint(&self.general.query(&cmd).await?)
+    }
+
+    pub(super) async fn one_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(self.keys.types()).arg(name.as_str());
+        match self.general.query(&cmd).await? {
+            redis::Value::Nil => Ok(None),
+            record => decode(name.clone(), &bytes(record)?).map(Some),
+        }
+    }
+
+    pub(super) async fn change_type(&self, put: PutType) -> Result<Put, StoreError> {
+        let mut cmd = SCRIPTS.put_type.call(&[self.keys.types(), self.keys.version(), self.keys.numbers()]);
+        cmd.arg(put.name.as_str()).arg(encode(&put)).arg(put.based_on).arg(MAX_TYPES).arg(self.keys.changes());
+        let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+        match int(&answer.next())? {
+            0 => Ok(Put::Conflict),
+            1 => {
+                let record = decode(put.name, &bytes(answer.next())?)?;
+                self.retain(&record).await?;
+                Ok(Put::Stored(record))
+            }
+            2 => Ok(Put::LimitReached),
+            _ => Err(corrupt("the registration script gave an unknown answer")),
+        }
+    }
+
+    /// Puts a record's lifetime in force in the type's partition, which on a cluster is another slot than the
+    /// registry's. Always, not only when it has changed: the registration before may have been cut off here, in which
+    /// case it was answered with an error and is being repeated.
+    async fn retain(&self, record: &TypeRecord) -> Result<(), StoreError> {
+        let p = partition(record.type_no);
+        let route = [self.keys.last(p)];
+        let mut cmd = SCRIPTS.retain.call(&route);
+        cmd.arg(&self.keys.prefix).arg(p).arg(record.type_no.get()).arg(lifetime(&record.ttl)).arg(record.revision);
+        let hours = array(self.general.query(&cmd).await?)?;
+        for some in hours.chunks(HOURS) {
+            let mut pipeline = redis::pipe();
+            for hour in some {
+                let mut cmd = SCRIPTS.retain_hour.call(&route);
+                cmd.arg(&self.keys.prefix).arg(p).arg(record.type_no.get()).arg(int(hour)?);
+                pipeline.add_command(cmd);
+            }
+            self.general.pipeline(&pipeline).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn look_up(
+        &self,
+        types: &[(EventType, u64)],
+        count: bool,
+    ) -> Result<Vec<Option<TypeRecord>>, StoreError> {
+        if types.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = [self.keys.types(), self.keys.discarded(), self.keys.discards()];
+        let mut cmd = SCRIPTS.get_or_discard.call(&keys);
+        cmd.arg(u8::from(count)).arg(MAX_DISCARDED);
+        for (name, events) in types {
+            cmd.arg(name.as_str()).arg(*events);
+        }
+        let answers = array(self.general.query(&cmd).await?)?;
+        if answers.len() != types.len() {
+            return Err(corrupt("the look-up script did not answer for every type"));
+        }
+        let records = types.iter().zip(answers).map(|((name, _), record)| {
+            let record = bytes(record)?;
+            if record.is_empty() { Ok(None) } else { decode(name.clone(), &record).map(Some) }
+        });
+        records.collect()
+    }
+
+    pub(super) async fn discarded_types(&self) -> Result<Vec<Discarded>, StoreError> {
+        let cmd = SCRIPTS.discarded.call(&[self.keys.discarded(), self.keys.discards()]);
+        let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+        let mut types = Vec::with_capacity(answer.left() / 3);
+        while answer.left() > 0 {
+            let name = type_name(&bytes(answer.next())?)?;
+            let last_at = int(&answer.next())?;
+            types.push(Discarded { name, last_at, count: uint(&answer.next())? });
+        }
+        Ok(types)
+    }
+}
+
+fn type_name(name: &[u8]) -> Result<EventType, StoreError> {
+    let name = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+    name.ok_or_else(|| corrupt("the registry names an impossible type"))
+}
+
+/// A record without revision and number, which the script puts before it: whether it is registered (1 byte), the
+/// lifetime as it was written (length in 2 bytes), and the configuration.
+fn encode(put: &PutType) -> Vec<u8> {
+    let ttl = put.ttl.as_str().as_bytes();
+    // A lifetime that was parsed can be long only by spaces; past 64 KiB of them it would not be read back.
+    let length = u16::try_from(ttl.len()).unwrap_or(u16::MAX);
+    let mut out = Vec::with_capacity(put.config.len() + ttl.len() + 3);
+    out.push(u8::from(put.registered));
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(ttl.get(..usize::from(length)).unwrap_or_default());
+    out.extend_from_slice(&put.config);
+    out
+}
+
+fn decode(name: EventType, record: &Bytes) -> Result<TypeRecord, StoreError> {
+    let parse = || {
+        let revision = u64::from_be_bytes(record.get(..8)?.try_into().ok()?);
+        let type_no = TypeNo::new(u16::from_be_bytes(record.get(8..10)?.try_into().ok()?))?;
+        let registered = *record.get(10)? == 1;
+        let end = 13 + usize::from(u16::from_be_bytes(record.get(11..13)?.try_into().ok()?));
+        let ttl = std::str::from_utf8(record.get(13..end)?).ok()?.parse().ok()?;
+        Some(TypeRecord { name, type_no, ttl, registered, config: record.slice(end..), revision })
+    };
+    parse().ok_or_else(|| corrupt("a type's record is damaged"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_damage_is_noticed() {
+        let config = Bytes::from_static(br#"{"streams":[]}"#);
+        let name: EventType = "a:b".parse().unwrap();
+        let put = PutType { name, ttl: "2 weeks".parse().unwrap(), registered: true, config, based_on: 0 };
+        let mut record = 9_u64.to_be_bytes().to_vec();
+        record.extend(300_u16.to_be_bytes());
+        record.extend(encode(&put));
+        let record = Bytes::from(record);
+        let read = decode(put.name.clone(), &record).unwrap();
+        assert_eq!((read.revision, read.type_no.get(), read.registered), (9, 300, true));
+        assert_eq!((read.ttl, read.config), (put.ttl, put.config));
+        for length in 0..20 {
+            assert!(decode(put.name.clone(), &record.slice(..length)).is_err());
+        }
+    }
+}

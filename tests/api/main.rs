@@ -1,0 +1,23 @@
+//! The contract as a client sees it over HTTP and WebSocket, on both stores.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and shows the log of the hub it failed on"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod event;
+mod feed;
+mod feed_client;
+mod health;
+mod lifetime;
+mod live;
+mod nasty;
+mod payload;
+mod register;
+mod register_invalid;
+mod send;

@@ -1,0 +1,142 @@
+//! The contract of a store, run over each of them: the same tests, by the same words.
+
+#[path = "store_contract/append.rs"]
+mod append;
+#[path = "store_contract/delivery.rs"]
+mod delivery;
+#[path = "store_contract/embedded_only.rs"]
+mod embedded_only;
+#[path = "store_contract/feed.rs"]
+mod feed;
+#[path = "store_contract/kit.rs"]
+mod kit;
+#[path = "store_contract/live.rs"]
+mod live;
+#[path = "store_contract/marks.rs"]
+mod marks;
+#[path = "store_contract/ordered.rs"]
+mod ordered;
+#[path = "store_contract/redis_only.rs"]
+mod redis_only;
+#[path = "store_contract/registry.rs"]
+mod registry;
+#[path = "store_contract/reopen.rs"]
+mod reopen;
+/// Of the shared support, the parts that need no running hub.
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod support {
+    pub mod guard;
+    pub mod redis;
+}
+#[path = "store_contract/ttl.rs"]
+mod ttl;
+
+/// Makes each test once for each store, as `STORE::FILE::TEST`.
+macro_rules! contract {
+    ({ $($store:ident: $home:ty,)* } $tests:tt) => {
+        $(contract!(@store $store, $home, $tests);)*
+    };
+    (@store $store:ident, $home:ty, { $($file:ident { $($test:ident)* })* }) => {
+        mod $store {
+            $(mod $file {
+                $(
+                    #[tokio::test]
+                    async fn $test() {
+                        crate::$file::$test::<$home>().await;
+                    }
+                )*
+            })*
+        }
+    };
+}
+
+contract! {
+    {
+        on_redis: crate::redis_only::RedisHome,
+        on_disk: crate::embedded_only::EmbeddedHome,
+    }
+    {
+        append {
+            ids_rise_in_commit_order_with_concurrent_appends
+            more_events_than_a_millisecond_holds_keep_their_order
+            payloads_keep_their_bytes
+            an_event_is_dated_by_the_stores_clock
+            groups_are_answered_in_order
+            the_same_type_twice_in_one_append_is_in_order
+            a_full_backlog_refuses_its_type_alone
+            a_key_gives_its_first_answer_again
+            a_key_counts_within_the_same_append
+            a_key_with_another_body_stores_nothing
+            a_key_is_forgotten_after_its_window
+            a_key_of_a_refused_group_is_not_used_up
+            positions_are_given_once
+        }
+        feed {
+            events_come_newest_first_up_to_the_limit
+            a_page_carries_on_below_the_one_before
+            only_the_types_asked_for_are_read
+            a_range_holds_its_first_millisecond_and_not_its_last
+            an_empty_range_holds_nothing
+            ten_thousand_events_fit_a_page
+            a_month_of_a_thousand_types_with_little_in_it_is_quick
+            a_page_of_many_busy_types_is_in_order
+        }
+        ttl {
+            an_event_shows_for_its_lifetime_to_the_millisecond
+            permanent_and_expiring_types_share_a_page
+            a_shorter_lifetime_hides_at_once
+            a_longer_lifetime_keeps_what_is_there
+            expired_events_do_not_come_back_with_a_longer_lifetime
+            ephemeral_events_are_delivered_and_never_read
+            a_type_turned_ephemeral_leaves_the_feed
+        }
+        marks {
+            a_client_reads_what_it_has_not_marked
+            a_page_is_filled_past_what_is_marked
+            a_mark_is_set_once
+            a_mark_is_taken_back
+            unknown_events_cannot_be_marked
+            an_event_names_who_has_processed_it
+        }
+        delivery {
+            a_claim_holds_what_is_due_in_commit_order
+            what_is_delivered_is_gone
+            a_failed_event_comes_back_when_it_is_due
+            what_is_released_is_due_at_once_and_first
+            a_dead_letter_is_kept_and_listed
+            dead_letters_are_kept_for_their_time
+            a_renewed_claim_has_a_new_fence
+            a_lapsed_claim_is_taken_by_another
+            held_events_stay_with_their_holder
+            everything_can_be_made_due
+            due_names_streams_with_work
+            an_event_says_where_it_stands
+            a_forgotten_stream_has_no_past
+        }
+        ordered {
+            one_claim_is_given_at_a_time
+            a_held_event_stays_in_front
+            a_lapsed_claim_is_taken_over_whole_and_first
+            released_events_come_again_in_order
+            a_stream_turned_ordered_waits_for_its_claims
+        }
+        registry {
+            a_record_is_kept_as_it_was_given
+            numbers_are_given_once_and_revisions_rise
+            a_change_based_on_an_old_record_is_a_conflict
+            of_two_changes_at_once_one_wins
+            a_deleted_type_keeps_number_and_lifetime
+            there_are_as_many_numbers_as_an_id_can_hold
+            unknown_types_are_counted_as_discarded
+            the_newest_thousand_discarded_types_are_kept
+        }
+        live {
+            commits_come_in_order_and_name_the_one_before
+            payloads_and_ephemeral_events_are_live
+            a_reader_that_lags_sees_that_something_is_missing
+        }
+        reopen {
+            everything_outlives_a_restart
+        }
+    }
+}

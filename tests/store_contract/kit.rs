@@ -1,0 +1,158 @@
+//! What the tests of the contract share.
+
+use bytes::Bytes;
+use event_source_api::event::{EventId, Millis, Position, StreamName, Ttl, TypeNo};
+use event_source_api::store::*;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A place where a store keeps its data, made empty for each test.
+pub trait Home {
+    /// A new, empty place.
+    fn new() -> Self;
+
+    /// The store in this place. Called again only after the store before was closed and dropped: what was stored is
+    /// there again.
+    fn open(&self, options: StoreOptions) -> Arc<dyn Store>;
+}
+
+/// Options under which nothing gets in the way.
+pub fn options() -> StoreOptions {
+    StoreOptions { max_backlog: 1_000_000, dead_ttl: Duration::from_secs(3600), timeout: Duration::from_secs(10) }
+}
+
+/// A new store in a place of its own; the place must be kept for as long.
+pub fn fresh<H: Home>() -> (H, Arc<dyn Store>) {
+    let home = H::new();
+    let store = home.open(options());
+    (home, store)
+}
+
+pub fn type_no(number: u16) -> TypeNo {
+    TypeNo::new(number).expect("a type number")
+}
+
+pub fn ttl(text: &str) -> Ttl {
+    text.parse().expect("a lifetime")
+}
+
+pub fn ty(number: u16) -> TypeRef {
+    TypeRef { type_no: type_no(number), ttl: Ttl::permanent() }
+}
+
+pub fn stream(number: u16, name: &str) -> StreamKey {
+    StreamKey { type_no: type_no(number), name: name.parse().expect("a stream's name") }
+}
+
+/// `count` events of a permanent type, for these streams; payloads are `0`, `1`, ….
+pub fn group(number: u16, count: usize, streams: &[&str]) -> AppendGroup {
+    let payloads = (0..count).map(|i| Bytes::from(i.to_string())).collect();
+    let streams: Vec<StreamName> = streams.iter().map(|name| name.parse().expect("a stream's name")).collect();
+    AppendGroup {
+        type_no: type_no(number),
+        ttl: Ttl::permanent(),
+        streams: streams.into(),
+        revision: 1,
+        payloads,
+        idempotency: None,
+    }
+}
+
+/// Appends one group, which must be stored.
+pub async fn append(store: &Arc<dyn Store>, group: AppendGroup) -> Vec<Position> {
+    match append_one(store, group).await {
+        Appended::Stored(positions) => positions,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+/// Appends one group.
+pub async fn append_one(store: &Arc<dyn Store>, group: AppendGroup) -> Appended {
+    let mut answers = store.append(vec![group]).await.expect("an answer");
+    assert_eq!(answers.len(), 1);
+    answers.remove(0).expect("an answer for the group")
+}
+
+/// The ids of a type's positions.
+pub fn ids(number: u16, positions: &[Position]) -> Vec<EventId> {
+    positions.iter().map(|position| EventId::new(type_no(number), *position)).collect()
+}
+
+/// All of these types, of any time.
+pub fn query(types: Vec<TypeRef>, limit: usize) -> ReadQuery {
+    ReadQuery { types, from: 0, to: Millis::MAX, before: None, limit, marked: Marked::Ignore }
+}
+
+pub async fn read(store: &Arc<dyn Store>, query: ReadQuery) -> Page {
+    store.read(query).await.expect("a page")
+}
+
+/// The ids of a page.
+pub fn ids_of(page: &Page) -> Vec<EventId> {
+    page.events.iter().map(|event| event.id).collect()
+}
+
+/// Newest first.
+pub fn newest_first(mut ids: Vec<EventId>) -> Vec<EventId> {
+    ids.sort();
+    ids.reverse();
+    ids
+}
+
+/// Reads a query page by page to its end.
+pub async fn read_all(store: &Arc<dyn Store>, mut query: ReadQuery) -> Vec<EventId> {
+    let mut all = Vec::new();
+    for _ in 0..10_000 {
+        let page = read(store, query.clone()).await;
+        all.extend(ids_of(&page));
+        assert!(page.events.len() <= query.limit);
+        if !page.more {
+            return all;
+        }
+        query.before = page.events.last().map(|event| event.id);
+        assert!(query.before.is_some(), "an empty page says that there is more");
+    }
+    panic!("the feed does not end");
+}
+
+/// Asks again until the answer is there, for at most 20 seconds.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A claim of up to `max` events, held for a minute.
+pub fn claim(stream: &StreamKey, max: usize) -> ClaimRequest {
+    ClaimRequest { stream: stream.clone(), max, lease: Duration::from_secs(60), ordered: false }
+}
+
+/// A settlement in which all is delivered.
+pub fn delivered(stream: &StreamKey, claim: &Claim) -> Settle {
+    Settle {
+        stream: stream.clone(),
+        lease: claim.lease.expect("a lease"),
+        total: claim.events.len(),
+        exceptions: Vec::new(),
+        hold: None,
+    }
+}
+
+pub fn failure(attempts: u32, last_error: &str) -> Failure {
+    Failure { attempts, last_error: last_error.to_owned() }
+}
+
+/// The positions of a claim.
+pub fn claimed(claim: &Claim) -> Vec<Position> {
+    claim.events.iter().map(|event| event.position).collect()
+}
+
+pub async fn counts(store: &Arc<dyn Store>, stream: &StreamKey) -> StreamCounts {
+    store.counts(std::slice::from_ref(stream)).await.expect("counts").remove(0)
+}

@@ -1,0 +1,310 @@
+//! What only Redis can do: go away and come back, be full, be wrong; and its keys.
+
+use crate::kit::*;
+use crate::live::next;
+use crate::registry::put;
+use crate::support::redis::{RedisServer, free_port};
+use ::redis::Commands;
+use bytes::Bytes;
+use event_source_api::event::{ClientId, EventId, Position, Ttl};
+use event_source_api::store::redis::RedisStore;
+use event_source_api::store::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A Redis of its own.
+pub struct RedisHome(RedisServer);
+
+impl Home for RedisHome {
+    fn new() -> Self {
+        Self(RedisServer::start())
+    }
+
+    fn open(&self, options: StoreOptions) -> Arc<dyn Store> {
+        connect(&self.0.url(), options)
+    }
+}
+
+fn connect(url: &str, options: StoreOptions) -> Arc<dyn Store> {
+    Arc::new(RedisStore::connect(url, "es:", options, 0).expect("a store"))
+}
+
+/// A plain connection, to see what is stored.
+fn plain(server: &RedisServer) -> ::redis::Connection {
+    ::redis::Client::open(server.url()).expect("a URL").get_connection().expect("a connection")
+}
+
+fn impatient() -> StoreOptions {
+    StoreOptions { timeout: Duration::from_millis(700), ..options() }
+}
+
+async fn unavailable(store: &Arc<dyn Store>) {
+    let started = Instant::now();
+    let answers = [
+        store.append(vec![group(1, 1, &[])]).await.err(),
+        store.ping().await.err(),
+        store.read(query(vec![ty(1)], 10)).await.err(),
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Some(StoreError::Unavailable(_))), "{answer:?}");
+    }
+    assert!(started.elapsed() < Duration::from_millis(3 * 700 + 500), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_unavailable_and_comes_back_with_its_data() {
+    let mut server = RedisServer::start();
+    let store = connect(&server.url(), impatient());
+    let mut all = append(&store, group(1, 3, &["hook"])).await;
+    server.kill();
+    unavailable(&store).await;
+    unavailable(&store).await;
+    server.restart();
+    until("the store is back", || async { store.ping().await.ok() }).await;
+    all.extend(append(&store, group(1, 1, &["hook"])).await);
+    assert_eq!(read_all(&store, query(vec![ty(1)], 10)).await, newest_first(ids(1, &all)));
+    assert_eq!(counts(&store, &stream(1, "hook")).await.backlog, 4);
+}
+
+#[tokio::test]
+async fn a_store_may_be_made_before_its_redis_is_there() {
+    let store = connect(&format!("redis://127.0.0.1:{}", free_port()), impatient());
+    let mut feed = store.live();
+    unavailable(&store).await;
+    store.close().await.expect("closed");
+    drop(store);
+    while feed.recv().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_silent_redis_is_given_up_in_time() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), impatient());
+    append(&store, group(1, 1, &[])).await;
+    server.freeze();
+    unavailable(&store).await;
+    server.thaw();
+    until("the store is back", || async { store.ping().await.ok() }).await;
+    append(&store, group(1, 1, &[])).await;
+}
+
+#[tokio::test]
+async fn the_live_feed_says_that_it_was_interrupted_and_goes_on() {
+    let mut server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    let mut feed = store.live();
+    assert!(matches!(feed.recv().await, Some(Live::Interrupted)), "nothing was heard before the first connection");
+    let first = append(&store, group(1, 1, &[])).await;
+    assert_eq!(next(&mut feed).await[0].previous, Position::default());
+    server.restart();
+    let live = tokio::time::timeout(Duration::from_secs(20), feed.recv()).await.expect("in time");
+    assert!(matches!(live, Some(Live::Interrupted)), "{live:?}");
+    until("an append", || async { store.append(vec![group(1, 1, &[])]).await.ok() }).await;
+    assert_eq!(next(&mut feed).await[0].previous, first[0]);
+}
+
+#[tokio::test]
+async fn lost_scripts_are_loaded_again() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    append(&store, group(1, 1, &["hook"])).await;
+    ::redis::cmd("SCRIPT").arg("FLUSH").exec(&mut plain(&server)).expect("flushed");
+    append(&store, group(1, 1, &["hook"])).await;
+    ::redis::cmd("SCRIPT").arg("FLUSH").exec(&mut plain(&server)).expect("flushed");
+    assert_eq!(counts(&store, &stream(1, "hook")).await.backlog, 2);
+}
+
+#[tokio::test]
+async fn a_full_redis_takes_no_events_and_still_delivers() {
+    let server = RedisServer::start_with(&["--maxmemory", "100mb"]);
+    let store = connect(&server.url(), options());
+    let hook = stream(1, "hook");
+    let all = ids(1, &append(&store, group(1, 100, &["hook"])).await);
+    let mut plain = plain(&server);
+    ::redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").exec(&mut plain).expect("set");
+    assert!(matches!(store.append(vec![group(1, 1, &[])]).await, Err(StoreError::Full(_))));
+    assert!(matches!(store.ping().await, Err(StoreError::Full(_))));
+    let one = store.claim(claim(&hook, 50)).await.expect("a claim");
+    let exceptions = vec![(one.events[0].clone(), Disposition::Release)];
+    store.settle(Settle { exceptions, ..delivered(&hook, &one) }).await.expect("settled");
+    let mark = MarkRequest { id: all[0], ttl: Ttl::permanent(), client: "c".parse().expect("a client") };
+    assert_eq!(store.mark(&[mark]).await.expect("marked"), [true]);
+    assert_eq!(read(&store, query(vec![ty(1)], 1000)).await.events.len(), 100);
+    ::redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("0").exec(&mut plain).expect("set");
+    append(&store, group(1, 1, &[])).await;
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    append(&store, group(1, 1, &[])).await;
+    let format: String = plain(&server).get("es:{reg}:format").expect("a format");
+    assert_eq!(format, "1");
+    let () = plain(&server).set("es:{reg}:format", 2).expect("set");
+    let other = connect(&server.url(), options());
+    assert!(matches!(other.append(vec![group(1, 1, &[])]).await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(other.read(query(vec![ty(1)], 1)).await, Err(StoreError::Corrupt(_))));
+}
+
+#[tokio::test]
+async fn waiting_for_replicas_that_are_not_there_is_unavailable() {
+    let server = RedisServer::start();
+    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&server.url(), "es:", impatient(), 1).expect("a store"));
+    assert!(matches!(store.append(vec![group(1, 1, &[])]).await, Err(StoreError::Unavailable(_))));
+    store.ping().await.expect("the rest goes on");
+}
+
+#[tokio::test]
+async fn prefixes_keep_stores_apart() {
+    let server = RedisServer::start();
+    let one = connect(&server.url(), options());
+    let two: Arc<dyn Store> = Arc::new(RedisStore::connect(&server.url(), "other:", options(), 0).expect("a store"));
+    append(&one, group(1, 1, &["hook"])).await;
+    put(&one, "a", "1h", 0).await;
+    assert_eq!(read(&two, query(vec![ty(1)], 10)).await.events, []);
+    assert_eq!(two.types().await.expect("types").1.len(), 0);
+    assert!(two.due(Duration::ZERO).await.expect("streams").is_empty());
+}
+
+/// Keys of Redis and their expiry in seconds, but for those without one.
+fn expiring(server: &RedisServer, pattern: &str) -> Vec<(String, i64)> {
+    let mut plain = plain(server);
+    let keys: Vec<String> = plain.keys(pattern).expect("keys");
+    keys.into_iter().map(|key| (key.clone(), plain.ttl(&key).expect("an expiry"))).collect()
+}
+
+#[tokio::test]
+async fn what_expires_gives_its_memory_back() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    let record = put(&store, "a:b", "1h", 0).await;
+    let number = record.type_no.get();
+    let events = AppendGroup { ttl: ttl("1h"), ..group(number, 10, &[]) };
+    let all = ids(number, &append(&store, events.clone()).await);
+    let client: ClientId = "c".parse().expect("a client");
+    let marks: Vec<_> = all.iter().map(|id| MarkRequest { id: *id, ttl: ttl("1h"), client: client.clone() }).collect();
+    store.mark(&marks).await.expect("marked");
+    let patterns = ["es:ev:*", "es:hours:*", "es:ok:*", "es:who:*", "es:m:*"];
+    let in_force = |least: i64, most: i64| {
+        for pattern in patterns {
+            let keys = expiring(&server, pattern);
+            assert!(!keys.is_empty(), "{pattern}");
+            for (key, expiry) in keys {
+                assert!((least..=most).contains(&expiry), "{key} {expiry}");
+            }
+        }
+    };
+    in_force(3600, 2 * 3600 + 2);
+    // A longer lifetime, none at all, and a shorter one reach every key that is there.
+    let record = put(&store, "a:b", "10h", record.revision).await;
+    in_force(10 * 3600, 11 * 3600 + 2);
+    let record = put(&store, "a:b", "permanent", record.revision).await;
+    in_force(-1, -1);
+    let record = put(&store, "a:b", "2h", record.revision).await;
+    in_force(2 * 3600, 3 * 3600 + 2);
+    // A node that knows nothing of it appends: the registration's lifetime counts.
+    append(&store, events).await;
+    in_force(2 * 3600, 3 * 3600 + 2);
+    put(&store, "a:b", "ephemeral", record.revision).await;
+    assert!(expiring(&server, "es:ev:*").is_empty());
+}
+
+/// Stores an event as if it had been appended then; the store's clock cannot be set.
+fn backdate(plain: &mut ::redis::Connection, number: u16, position: u64, payload: &str) {
+    let hour = Position::new(position).ms().div_euclid(3_600_000);
+    let mut chunk = position.to_be_bytes().to_vec();
+    chunk.extend([1, 1, payload.len() as u8]);
+    chunk.extend(payload.as_bytes());
+    let p = number % 64;
+    let () = plain.zadd(format!("es:ev:{{{p}}}:{number}:{hour}"), chunk, Position::new(position).ms()).expect("stored");
+    let () = plain.hincr(format!("es:hours:{{{p}}}:{number}"), hour, 1).expect("counted");
+}
+
+#[tokio::test]
+async fn a_feed_spans_hours_and_skips_those_that_are_done() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    let mut plain = plain(&server);
+    let now = store.ping().await.expect("the clock");
+    let mut all: Vec<EventId> = Vec::new();
+    // Three types over forty days: one every 40 minutes, one in bursts, one with two events only.
+    for i in 1..1440 {
+        all.push(EventId::new(type_no(1), Position::first_of(now - i * 2_400_000)));
+    }
+    for burst in 1..20 {
+        for i in 0..60 {
+            all.push(EventId::new(type_no(2), Position::first_of(now - burst * 170_000_000 + i * 1000).plus(3)));
+        }
+    }
+    for i in [35, 39] {
+        all.push(EventId::new(type_no(66), Position::first_of(now - i * 86_400_000)));
+    }
+    for id in &all {
+        backdate(&mut plain, id.type_no().get(), id.position().get(), "{}");
+    }
+    let all = newest_first(all);
+    let types = || [1, 2, 66, 7].map(ty).to_vec();
+    for limit in [1, 50, 999, 10_000] {
+        let started = Instant::now();
+        let page = read(&store, query(types(), limit)).await;
+        assert_eq!(ids_of(&page), all[..limit.min(all.len())]);
+        assert_eq!(page.more, limit < all.len());
+        assert!(started.elapsed() < Duration::from_secs(1), "{limit}: {:?}", started.elapsed());
+    }
+    assert_eq!(read_all(&store, query(types(), 100)).await, all);
+    for days in [1, 31] {
+        let from = now - days * 86_400_000;
+        let expected: Vec<_> = all.iter().copied().filter(|id| id.ms() >= from && id.ms() < now - 7_000_000).collect();
+        let month = ReadQuery { from, to: now - 7_000_000, ..query(types(), 400) };
+        assert_eq!(read_all(&store, month).await, expected);
+    }
+    // A lifetime cuts in the middle of an hour.
+    let lasting = TypeRef { type_no: type_no(1), ttl: ttl("100h") };
+    let found = read_all(&store, query(vec![lasting], 50)).await;
+    assert_eq!(found, all.iter().copied().filter(|id| id.type_no() == type_no(1)).take(149).collect::<Vec<_>>());
+    // Everything but two old events is marked: the hours between hold nothing for this client.
+    let client: ClientId = "c".parse().expect("a client");
+    let left = [all[800], all[1500]];
+    let marks: Vec<_> = all.iter().filter(|id| !left.contains(id)).collect();
+    for some in marks.chunks(1000) {
+        let some: Vec<_> =
+            some.iter().map(|id| MarkRequest { id: **id, ttl: Ttl::permanent(), client: client.clone() }).collect();
+        assert!(store.mark(&some).await.expect("marked").into_iter().all(|exists| exists));
+    }
+    let pending = ReadQuery { marked: Marked::Pending(client.clone()), ..query(types(), 10) };
+    let page = read(&store, pending.clone()).await;
+    assert_eq!((ids_of(&page), page.more), (left.to_vec(), false));
+    let page = read(&store, ReadQuery { limit: 1, ..pending }).await;
+    assert_eq!((ids_of(&page), page.more), (left[..1].to_vec(), true));
+    let processed = ReadQuery { marked: Marked::Processed(client), ..query(types(), 300) };
+    assert_eq!(read_all(&store, processed).await.len(), all.len() - 2);
+}
+
+#[tokio::test]
+async fn rest_is_small() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    let mut plain = plain(&server);
+    append(&store, group(9, 1, &[])).await;
+    let used = |plain: &mut ::redis::Connection| -> f64 {
+        let info: String = ::redis::cmd("INFO").arg("memory").query(plain).expect("info");
+        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("used_memory");
+        line.parse().expect("a number")
+    };
+    let payload = Bytes::from_static(b"{\"number\":1234567890123}");
+    assert_eq!(payload.len(), 24);
+    for (number, batch, total, most) in [(1, 1, 10_000, 150.0), (2, 64, 64_000, 60.0), (3, 8, 16_000, 60.0)] {
+        let before = used(&mut plain);
+        for _ in 0..total / batch {
+            let payloads = vec![payload.clone(); batch];
+            append(&store, AppendGroup { payloads, ttl: ttl("1 day"), ..group(number, 0, &["hook"]) }).await;
+            let hook = stream(number, "hook");
+            let one = store.claim(claim(&hook, 1000)).await.expect("a claim");
+            store.settle(delivered(&hook, &one)).await.expect("settled");
+        }
+        let bytes = (used(&mut plain) - before) / total as f64;
+        println!("bytes at rest, batches of {batch}: {bytes:.1}");
+        assert!(bytes <= most, "batches of {batch}: {bytes} bytes an event");
+    }
+}

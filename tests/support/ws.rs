@@ -1,0 +1,77 @@
+//! WebSocket sessions through a client that is not the hub's own.
+
+use super::hub::Hub;
+use super::wait::{PATIENCE, within};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// A live session.
+pub struct Session {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Session {
+    /// Opens `/api/events/` with a query (`?types=…` or nothing).
+    pub async fn open(hub: &Hub, query: &str) -> Self {
+        let url = format!("ws://{}/api/events/{query}", hub.address());
+        let opened = within(PATIENCE, "the WebSocket handshake", tokio_tungstenite::connect_async(&url)).await;
+        let (socket, _) = opened.unwrap_or_else(|e| panic!("no session at {url}: {e}"));
+        Self { socket }
+    }
+
+    /// Asserts that a session is refused; the status of the refusal.
+    pub async fn refused(hub: &Hub, query: &str) -> u16 {
+        let url = format!("ws://{}/api/events/{query}", hub.address());
+        match within(PATIENCE, "the WebSocket handshake", tokio_tungstenite::connect_async(&url)).await {
+            Err(Error::Http(response)) => response.status().as_u16(),
+            Err(other) => panic!("neither a session nor a refusal at {url}: {other}"),
+            Ok(_) => panic!("a session was opened at {url}"),
+        }
+    }
+
+    /// The next text frame as it came.
+    pub async fn text(&mut self) -> String {
+        match self.message("a text frame").await {
+            Some(Message::Text(text)) => text.to_string(),
+            other => panic!("not a text frame: {other:?}"),
+        }
+    }
+
+    /// The next text frame as JSON.
+    pub async fn event(&mut self) -> Value {
+        let text = self.text().await;
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("not JSON ({e}): {text}"))
+    }
+
+    /// The code of the hub's close frame; `None` when the connection ended without one.
+    pub async fn closed(&mut self) -> Option<u16> {
+        loop {
+            match self.message("the session to be closed").await {
+                Some(Message::Close(frame)) => return frame.map(|f| f.code.into()),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    }
+
+    /// Sends a text frame.
+    pub async fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.expect("the session takes a frame");
+    }
+
+    async fn message(&mut self, what: &str) -> Option<Message> {
+        let next = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(message)) => return Some(message),
+                    Some(Err(_)) | None => return None,
+                }
+            }
+        };
+        within(PATIENCE, what, next).await
+    }
+}
