@@ -287,24 +287,51 @@ async fn rest_is_small() {
     let store = connect(&server.url(), options());
     let mut plain = plain(&server);
     append(&store, group(9, 1, &[])).await;
-    let used = |plain: &mut ::redis::Connection| -> f64 {
-        let info: String = ::redis::cmd("INFO").arg("memory").query(plain).expect("info");
-        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("used_memory");
-        line.parse().expect("a number")
+    let fact = |plain: &mut ::redis::Connection, section: &str, name: &str| -> f64 {
+        let info: String = ::redis::cmd("INFO").arg(section).query(plain).expect("info");
+        let value = info.lines().find_map(|line| line.strip_prefix(name)).expect("a fact");
+        value.split(',').next().expect("its number").parse().expect("a number")
     };
     let payload = Bytes::from_static(b"{\"number\":1234567890123}");
     assert_eq!(payload.len(), 24);
-    for (number, batch, total, most) in [(1, 1, 10_000, 150.0), (2, 64, 64_000, 60.0), (3, 8, 16_000, 60.0)] {
-        let before = used(&mut plain);
-        for _ in 0..total / batch {
-            let payloads = vec![payload.clone(); batch];
-            append(&store, AppendGroup { payloads, ttl: ttl("1 day"), ..group(number, 0, &["hook"]) }).await;
-            let hook = stream(number, "hook");
-            let one = store.claim(claim(&hook, 1000)).await.expect("a claim");
-            store.settle(delivered(&hook, &one)).await.expect("settled");
+    let hook = |number| stream(number, "hook");
+    for (number, batch, batches, most) in [(1, 1, 50_000, 150.0), (2, 8, 4_000, 60.0), (3, 64, 1_000, 60.0)] {
+        let before = fact(&mut plain, "memory", "used_memory:");
+        ::redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut plain).expect("reset");
+        let events =
+            AppendGroup { payloads: vec![payload.clone(); batch], ttl: ttl("1 day"), ..group(number, 0, &["hook"]) };
+        let mut senders = tokio::task::JoinSet::new();
+        for _ in 0..10 {
+            let (store, events) = (store.clone(), events.clone());
+            senders.spawn(async move {
+                for _ in 0..batches / 10 {
+                    append(&store, events.clone()).await;
+                }
+            });
         }
-        let bytes = (used(&mut plain) - before) / total as f64;
-        println!("bytes at rest, batches of {batch}: {bytes:.1}");
+        while let Some(sent) = senders.join_next().await {
+            sent.expect("a sender");
+        }
+        let commands: String = ::redis::cmd("INFO").arg("commandstats").query(&mut plain).expect("info");
+        let scripts = commands.lines().find(|line| line.starts_with("cmdstat_evalsha:")).expect("calls");
+        loop {
+            let claim = store.claim(claim(&hook(number), 5000)).await.expect("a claim");
+            if claim.events.is_empty() {
+                break;
+            }
+            store.settle(delivered(&hook(number), &claim)).await.expect("settled");
+        }
+        let bytes = (fact(&mut plain, "memory", "used_memory:") - before) / (batch * batches) as f64;
+        println!("batches of {batch}: {bytes:.1} bytes an event at rest; {scripts}");
         assert!(bytes <= most, "batches of {batch}: {bytes} bytes an event");
     }
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_refused_at_once() {
+    for (url, prefix) in [("http://127.0.0.1", "es:"), ("redis://", "{es}:"), ("redis://127.0.0.1:99999", "es:")] {
+        assert!(RedisStore::connect(url, prefix, options(), 0).is_err(), "{url} {prefix}");
+    }
+    let store = connect(&format!("rediss://127.0.0.1:{}", free_port()), impatient());
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
 }

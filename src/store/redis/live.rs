@@ -92,7 +92,7 @@ impl Subscriber {
                 Ok::<(), redis::aio::SendError>(())
             });
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = connecting.await.map_err(|e| store_error(&e))?;
+        let mut connection = connecting.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         self.greeter.greet(&mut connection).await?;
         let mut subscribe = redis::pipe();
         for p in 0..PARTITIONS {
