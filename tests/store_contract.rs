@@ -1,11 +1,15 @@
 //! The contract of a store, run over each of them: the same tests, by the same words.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
+
 #[path = "store_contract/append.rs"]
 mod append;
 #[path = "store_contract/delivery.rs"]
 mod delivery;
 #[path = "store_contract/feed.rs"]
 mod feed;
+#[path = "store_contract/hands.rs"]
+mod hands;
 #[path = "store_contract/kit.rs"]
 mod kit;
 #[path = "store_contract/live.rs"]
@@ -104,6 +108,9 @@ contract! {
             due_names_streams_with_work
             an_event_says_where_it_stands
             a_forgotten_stream_has_no_past
+        }
+        hands {
+            nothing_is_lost_or_settled_twice
         }
         ordered {
             one_claim_is_given_at_a_time

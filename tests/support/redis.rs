@@ -1,5 +1,7 @@
 //! A `redis-server` of a test's own: a free port, a temporary folder, gone with the value.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server with the append-only file on.
+    /// Starts a server that loses nothing of what it has answered.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -32,6 +34,11 @@ impl RedisServer {
             }
         }
         panic!("redis-server did not start: is it installed?");
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where it listens.
@@ -73,7 +80,7 @@ impl RedisServer {
 
     fn launch(&mut self) -> bool {
         let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"])
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
             .args(["--port", &self.port.to_string(), "--loglevel", "warning"])
             .arg("--dir")
             .arg(self.folder.path())
@@ -98,10 +105,14 @@ impl RedisServer {
         false
     }
 
+    /// Whether it answers, and not another test's server that took the port first.
     fn answers(&self) -> bool {
         let client = redis::Client::open(self.url()).expect("a valid URL");
-        let connection = client.get_connection_with_timeout(Duration::from_millis(500));
-        connection.is_ok_and(|mut connection| redis::cmd("PING").query::<String>(&mut connection).is_ok())
+        let Ok(mut connection) = client.get_connection_with_timeout(Duration::from_millis(500)) else { return false };
+        let info: Result<String, _> = redis::cmd("INFO").arg("server").query(&mut connection);
+        let own = self.child.as_ref().map(|child| format!("process_id:{}\r\n", child.id()));
+        info.is_ok_and(|info| own.is_some_and(|own| info.contains(&own)))
+            && redis::cmd("PING").exec(&mut connection).is_ok()
     }
 }
 
