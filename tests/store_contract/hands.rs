@@ -108,16 +108,14 @@ pub async fn nothing_is_lost_or_settled_twice<H: Home>() {
     })
     .await;
 
-    let ledger = ledger.lock().expect("the ledger");
+    let ledger = std::mem::take(&mut *ledger.lock().expect("the ledger"));
     assert!(ledger.delivered.is_disjoint(&ledger.dead));
     assert_eq!(ledger.delivered.len() + ledger.dead.len(), all.len());
-    let (delivered, dead, failed) = (ledger.delivered.len(), ledger.dead.len(), ledger.failures);
-    let letters: HashSet<_> = ledger.dead.clone();
-    drop(ledger);
     let end = counts(&store, &hook).await;
-    let expected = StreamCounts { backlog: 0, delivered: delivered as u64, failed, dead: dead as u64, oldest: None };
+    let (delivered, dead) = (ledger.delivered.len() as u64, ledger.dead.len() as u64);
+    let expected = StreamCounts { backlog: 0, delivered, failed: ledger.failures, dead, oldest: None };
     assert_eq!(end, expected);
     let listed = store.dead_letters(&hook, None, 100_000).await.expect("letters");
-    assert_eq!(listed.iter().map(|letter| letter.event.id.position()).collect::<HashSet<_>>(), letters);
+    assert_eq!(listed.iter().map(|letter| letter.event.id.position()).collect::<HashSet<_>>(), ledger.dead);
     assert!(listed.iter().all(|letter| all[&letter.event.id.position()] == letter.event.payload));
 }
