@@ -30,7 +30,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("lapin", &["streams/rabbit"]),
     ("redis", &["store/redis/"]),
     ("fjall", &["store/embedded/"]),
-    ("config", &["config.rs", "config/"]),
+    ("config", &["config.rs", "config/", "main.rs"]),
     ("clap", &["main.rs", "app.rs"]),
 ];
 
