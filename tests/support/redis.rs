@@ -54,21 +54,6 @@ impl RedisServer {
         }
     }
 
-    /// Stops its process from running, without ending it: it is there, and silent.
-    pub fn freeze(&self) {
-        self.signal("-STOP");
-    }
-
-    /// Lets it run again.
-    pub fn thaw(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.running.as_ref().expect("a running server").0.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
-    }
-
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.kill();
