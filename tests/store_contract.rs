@@ -11,6 +11,8 @@ mod feed;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "support/guard.rs"]
 mod guard;
+#[path = "store_contract/hands.rs"]
+mod hands;
 #[path = "store_contract/kit.rs"]
 mod kit;
 #[path = "store_contract/live.rs"]
@@ -112,6 +114,9 @@ contract! {
             due_names_streams_with_work
             an_event_says_where_it_stands
             a_forgotten_stream_has_no_past
+        }
+        hands {
+            nothing_is_lost_or_settled_twice
         }
         ordered {
             one_claim_is_given_at_a_time

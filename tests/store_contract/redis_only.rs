@@ -27,7 +27,7 @@ impl Home for RedisHome {
     fn open(&self, options: StoreOptions) -> Arc<dyn Store> {
         let mut server = self.server.lock().expect("the server");
         if self.opened.swap(true, Ordering::Relaxed) {
-            server.start_again();
+            server.restart();
         }
         connect(&server.url(), options)
     }
