@@ -10,6 +10,8 @@ use tempfile::TempDir;
 pub struct EmbeddedHome(TempDir);
 
 impl Home for EmbeddedHome {
+    const CLAIMS_OUTLIVE: bool = false;
+
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }

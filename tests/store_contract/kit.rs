@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 /// A place where a store keeps its data, made empty for each test.
 pub trait Home {
+    /// Whether a claim is known after the store was opened again. Where one process owns the store, a restart
+    /// voids all claims instead: their holder is gone.
+    const CLAIMS_OUTLIVE: bool;
+
     /// A new, empty place.
     fn new() -> Self;
 

@@ -20,6 +20,8 @@ pub struct RedisHome {
 }
 
 impl Home for RedisHome {
+    const CLAIMS_OUTLIVE: bool = true;
+
     fn new() -> Self {
         Self { server: Mutex::new(RedisServer::start()), opened: AtomicBool::new(false) }
     }

@@ -101,6 +101,10 @@ impl Core {
             }
             Ok(())
         })?;
+        scan(disk, &[keys::FLOORS], |key, value| {
+            hours.set_floor(type_in(key)?, Position::new(read_number(value)?));
+            Ok(())
+        })?;
         for stream in types.values_mut().flat_map(|ty| ty.streams.values_mut()) {
             if stream.row.backlog > stream.tracked_len() {
                 stream.cursor = first_untracked(disk, stream, Position::new(stream.row.scan_from))?;
@@ -153,6 +157,17 @@ impl Core {
     pub(super) fn set_last(&mut self, ty: TypeNo, last: Position) {
         self.types.entry(ty.get()).or_default().last = last;
         self.changed.last.insert(ty.get());
+    }
+
+    /// Hides for ever what a lifetime in force until now has let expire, or what is stored at all when it
+    /// was ephemeral. Positions that are given from now on show.
+    pub(super) fn bury_expired(&mut self, tx: &mut Tx<'_>, ty: TypeNo, ttl: Millis) {
+        let expired = Position::first_of(self.now().saturating_sub(ttl).saturating_add(1));
+        let floor = expired.min(self.last(ty).plus(1));
+        if floor > self.hours.floor(ty.get()) {
+            tx.set(Table::State, keys::floor(ty.get()).to_vec(), number(floor.get()));
+            self.hours.set_floor(ty.get(), floor);
+        }
     }
 
     /// Counts events of a type's hour.

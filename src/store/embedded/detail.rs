@@ -1,7 +1,9 @@
 //! What is known of single events: one event whole, and the dead letters of a stream.
 
 use super::super::{DeadLetter, DeliveryState, EventDetail, StoreError, StoredEvent, StreamKey, StreamSince, TypeRef};
+use super::claim::millis;
 use super::disk::{Disk, Table, unavailable};
+use super::hours::Hours;
 use super::keys;
 use super::marks::marked_at;
 use super::rows::{DeadRow, RetryRow, StreamRow, damaged, read_event};
@@ -12,6 +14,8 @@ use std::time::Duration;
 struct View<'a> {
     disk: &'a Disk,
     snapshot: Snapshot,
+    /// Dead letters from before have had their time, though they may not have been removed yet.
+    kept_since: Millis,
 }
 
 impl View<'_> {
@@ -28,13 +32,16 @@ impl View<'_> {
 /// committer knows better what is leased or has been made due.
 pub(super) fn event(
     disk: &Disk,
-    now: Millis,
+    hours: &Hours,
+    (now, dead_ttl): (Millis, Duration),
     id: EventId,
     ty: &TypeRef,
     streams: &[StreamSince],
 ) -> Result<Option<EventDetail>, StoreError> {
-    let view = View { disk, snapshot: disk.snapshot() };
-    if id.type_no() != ty.type_no || !ty.ttl.shows(id.ms(), now) {
+    let kept_since = now.saturating_sub(millis(dead_ttl));
+    let view = View { disk, snapshot: disk.snapshot(), kept_since };
+    let buried = id.position() < hours.floor(id.type_no().get());
+    if id.type_no() != ty.type_no || buried || !ty.ttl.shows(id.ms(), now) {
         return Ok(None);
     }
     let Some(row) = view.get(Table::Events, &keys::event(id))? else { return Ok(None) };
@@ -59,7 +66,9 @@ fn state(view: &View<'_>, id: EventId, revision: u64, stream: &StreamSince) -> R
             return Ok(DeliveryState::Pending { failed: retry.map(|retry| retry.failure), next_attempt_at });
         }
         if let Some(row) = view.get(Table::State, &keys::of_stream(keys::DEAD, number, position))? {
-            return Ok(DeliveryState::Dead(DeadRow::decode(&row)?.failure));
+            let dead = DeadRow::decode(&row)?;
+            let kept = dead.since > view.kept_since;
+            return Ok(if kept { DeliveryState::Dead(dead.failure) } else { DeliveryState::Dropped });
         }
     }
     if view.get(Table::Marks, &keys::dropped(id, &stream.name))?.is_some() {
@@ -94,11 +103,11 @@ pub(super) fn dead_letters(
     after: Option<Position>,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, StoreError> {
-    let view = View { disk, snapshot: disk.snapshot() };
+    let kept_since = now.saturating_sub(millis(ttl));
+    let view = View { disk, snapshot: disk.snapshot(), kept_since };
     let Some(StreamRow { number, .. }) = view.stream(key)? else { return Ok(Vec::new()) };
     let from = after.map_or(Position::default(), |after| after.plus(1));
     let range = keys::of_stream(keys::DEAD, number, from)..=keys::of_stream(keys::DEAD, number, Position::MAX);
-    let ttl = Millis::try_from(ttl.as_millis()).unwrap_or(Millis::MAX);
     let mut letters = Vec::new();
     for row in view.snapshot.range(disk.table(Table::State), range) {
         if letters.len() >= limit {
@@ -107,7 +116,7 @@ pub(super) fn dead_letters(
         let (row_key, row) = row.into_inner().map_err(unavailable)?;
         let (_, position) = keys::stream_and_position(&row_key).ok_or_else(|| damaged("a dead letter"))?;
         let dead = DeadRow::decode(&row)?;
-        if dead.since.saturating_add(ttl) <= now {
+        if dead.since <= view.kept_since {
             continue;
         }
         let (_, payload) = read_event(&dead.event)?;

@@ -1,14 +1,20 @@
 //! Which hours of which types hold events, in memory, so that a read looks only where something is.
 
+use crate::event::Position;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Type → hour → number of stored events. Written by the committer alone, shortly before the events can be
 /// seen and shortly after they are gone, so that a reader never misses an hour.
 #[derive(Debug, Default)]
-pub(super) struct Hours(RwLock<Map>);
+pub(super) struct Hours(RwLock<Map>, Floors);
 
 type Map = HashMap<u16, BTreeMap<u32, u64>>;
+
+/// Type → first position that may show: what had expired when a lifetime changed does not come back with
+/// a longer one, though it may not have been removed yet.
+#[derive(Debug, Default)]
+struct Floors(RwLock<HashMap<u16, Position>>);
 
 impl Hours {
     // The map is whole between statements: a panic elsewhere does not make it wrong.
@@ -53,6 +59,16 @@ impl Hours {
                 hours.range(first..=last).next_back().map(|(hour, _)| *hour)
             })
             .collect()
+    }
+
+    /// The first position of a type that may show.
+    pub(super) fn floor(&self, ty: u16) -> Position {
+        self.1.0.read().unwrap_or_else(PoisonError::into_inner).get(&ty).copied().unwrap_or_default()
+    }
+
+    /// Hides what stands below `floor` for ever.
+    pub(super) fn set_floor(&self, ty: u16, floor: Position) {
+        self.1.0.write().unwrap_or_else(PoisonError::into_inner).insert(ty, floor);
     }
 
     /// Every type that has events, with its oldest hour.

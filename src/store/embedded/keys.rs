@@ -25,6 +25,8 @@ pub(super) const LAST: u8 = b'L';
 pub(super) const HOURS: u8 = b'H';
 /// Type, stream name → number and counters.
 pub(super) const STREAMS: u8 = b'S';
+/// Type → first position that may show, where a lifetime has been changed.
+pub(super) const FLOORS: u8 = b'G';
 /// Type name → registry record.
 pub(super) const TYPES: u8 = b'T';
 /// Type name → discards.
@@ -115,6 +117,12 @@ pub(super) fn dropped(id: EventId, stream: &StreamName) -> Vec<u8> {
 pub(super) fn last(ty: u16) -> [u8; 3] {
     let [a, b] = ty.to_be_bytes();
     [LAST, a, b]
+}
+
+/// The row of a type's floor.
+pub(super) fn floor(ty: u16) -> [u8; 3] {
+    let [a, b] = ty.to_be_bytes();
+    [FLOORS, a, b]
 }
 
 /// `state`: events of a type in an hour.

@@ -3,17 +3,19 @@
 use super::super::{MarkRequest, StoreError};
 use super::core::Core;
 use super::disk::{Disk, Table};
+use super::hours::Hours;
 use super::keys;
 use super::rows::{number, read_number};
 use super::tx::Tx;
 use crate::event::{Millis, Position};
 
 /// Whether each event is stored and still shows. Reads the disk, so it runs outside the committer.
-pub(super) fn exist(disk: &Disk, now: Millis, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
+pub(super) fn exist(disk: &Disk, hours: &Hours, now: Millis, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
     marks
         .iter()
         .map(|mark| {
-            let shows = mark.ttl.shows(mark.id.ms(), now);
+            let buried = mark.id.position() < hours.floor(mark.id.type_no().get());
+            let shows = !buried && mark.ttl.shows(mark.id.ms(), now);
             Ok(shows && disk.get(Table::Events, &keys::event(mark.id))?.is_some())
         })
         .collect()

@@ -161,9 +161,9 @@ impl EmbeddedStore {
 
     /// Which of the events marked exist.
     async fn existing(&self, marks: &[MarkRequest]) -> Result<Vec<(MarkRequest, bool)>, StoreError> {
-        let (marks, now) = (marks.to_vec(), (self.clock)());
+        let (marks, hours, now) = (marks.to_vec(), Arc::clone(&self.hours), (self.clock)());
         self.blocking(move |disk| {
-            let exist = marks::exist(disk, now, &marks)?;
+            let exist = marks::exist(disk, &hours, now, &marks)?;
             Ok(marks.into_iter().zip(exist).collect())
         })
         .await
@@ -227,8 +227,9 @@ impl Store for EmbeddedStore {
         ty: &TypeRef,
         streams: &[StreamSince],
     ) -> Result<Option<EventDetail>, StoreError> {
-        let (ty, asked, now) = (ty.clone(), streams.to_vec(), (self.clock)());
-        let detail = self.blocking(move |disk| detail::event(disk, now, id, &ty, &asked)).await?;
+        let (ty, asked, hours) = (ty.clone(), streams.to_vec(), Arc::clone(&self.hours));
+        let times = ((self.clock)(), self.options.dead_ttl);
+        let detail = self.blocking(move |disk| detail::event(disk, &hours, times, id, &ty, &asked)).await?;
         let Some(mut detail) = detail else { return Ok(None) };
         self.refine(id, streams, &mut detail).await?;
         Ok(Some(detail))
@@ -286,7 +287,10 @@ impl Store for EmbeddedStore {
     async fn counts(&self, streams: &[StreamKey]) -> Result<Vec<StreamCounts>, StoreError> {
         let streams = streams.to_vec();
         self.door()?
-            .ask(move |core, _| {
+            .write(move |access| {
+                let writer::Access { core, disk, tx } = access;
+                // Dead letters whose time has passed are not counted, even if the sweeper is still to come.
+                sweep::expired_letters(core, disk, tx)?;
                 let counts = |key| core.stream(key).map(|stream| stream.counts()).unwrap_or_default();
                 Ok(streams.iter().map(counts).collect())
             })

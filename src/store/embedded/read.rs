@@ -9,7 +9,7 @@ use super::hours::Hours;
 use super::keys;
 use super::marks::marked_at;
 use super::rows::{damaged, read_event, read_number};
-use crate::event::{EventId, Millis, Position, TypeNo};
+use crate::event::{EventId, Millis, Position, Ttl, TypeNo};
 use fjall::{Readable, Slice, Snapshot};
 use std::collections::BinaryHeap;
 
@@ -19,7 +19,8 @@ const MAX_BYTES: usize = 16 << 20;
 /// Answers a query at the store's time `now`. Blocks.
 pub(super) fn read(disk: &Disk, hours: &Hours, now: Millis, query: &ReadQuery) -> Result<Page, StoreError> {
     // The index first: an hour that it shows may be newer than the snapshot, and is then empty there.
-    let spans: Vec<Span> = query.types.iter().filter_map(|ty| Span::new(ty.type_no, &ty.ttl, now, query)).collect();
+    let spans: Vec<Span> =
+        query.types.iter().filter_map(|ty| Span::new(ty.type_no, &ty.ttl, hours, now, query)).collect();
     let mut reader = Reader { disk, hours, snapshot: disk.snapshot(), query, page: Page::default(), bytes: 0 };
     let whole = spans.iter().map(|span| (span.ty.get(), span.first_hour(), span.last_hour()));
     let mut heads: BinaryHeap<(u32, usize)> =
@@ -52,10 +53,10 @@ struct Span {
 }
 
 impl Span {
-    fn new(ty: TypeNo, ttl: &crate::event::Ttl, now: Millis, query: &ReadQuery) -> Option<Self> {
+    fn new(ty: TypeNo, ttl: &Ttl, hours: &Hours, now: Millis, query: &ReadQuery) -> Option<Self> {
         // An event shows while now < created + ttl.
         let alive = ttl.millis().map_or(Millis::MIN, |ttl| now.saturating_sub(ttl).saturating_add(1));
-        let first = Position::first_of(query.from.max(alive));
+        let first = Position::first_of(query.from.max(alive)).max(hours.floor(ty.get()));
         let end = Position::first_of(query.to).min(below(ty, query.before));
         (first < end).then_some(Self { ty, first, end })
     }

@@ -91,6 +91,7 @@ pub(super) fn put(core: &mut Core, tx: &mut Tx<'_>, put: PutType) -> Put {
     if known.is_none() {
         registry.next_number += 1;
     }
+    let before = known.map(|record| record.ttl.clone());
     registry.version += 1;
     let record = TypeRecord {
         name: put.name,
@@ -104,6 +105,9 @@ pub(super) fn put(core: &mut Core, tx: &mut Tx<'_>, put: PutType) -> Put {
     tx.set(Table::State, keys::REGISTRY, pair(registry.version, registry.next_number));
     tx.set(Table::State, keys::named(keys::TYPES, &record.name), encode_type(&record));
     registry.keep(record.clone());
+    if let Some(ttl) = before.filter(|ttl| *ttl != record.ttl).and_then(|ttl| ttl.millis()) {
+        core.bury_expired(tx, type_no, ttl);
+    }
     Put::Stored(record)
 }
 

@@ -65,6 +65,11 @@ pub(super) fn committed(core: &mut Core) {
 /// The hour with the oldest events of some type whose lifetime is over for all of them.
 fn expired_hour(core: &Core, now: Millis) -> Option<Hour> {
     let (ty, hour) = core.hours.oldest().into_iter().find(|(ty, hour)| {
+        let end = (Millis::from(*hour) + 1).saturating_mul(HOUR);
+        // Hidden for ever, whatever the lifetime is now.
+        if end <= core.hours.floor(*ty).ms() {
+            return true;
+        }
         let ttl = core.registry.ttl(*ty).and_then(|ttl| ttl.millis());
         ttl.is_some_and(|ttl| (Millis::from(*hour) + 1).saturating_mul(HOUR).saturating_add(ttl) <= now)
     })?;
@@ -99,6 +104,12 @@ fn remove_some(core: &mut Core, disk: &Disk, tx: &mut Tx<'_>, mut at: Hour) -> R
         core.sweeper.emptied = Some((at.ty, at.hour));
     }
     Ok(())
+}
+
+/// Removes dead letters whose time has passed, up to a chunk.
+pub(super) fn expired_letters(core: &mut Core, disk: &Disk, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let now = core.now();
+    remove_dead(core, disk, tx, now).map(|_| ())
 }
 
 fn remove_answers(core: &mut Core, disk: &Disk, tx: &mut Tx<'_>, now: Millis) -> Result<bool, StoreError> {
