@@ -1,6 +1,9 @@
 //! What is the embedded store's alone: restarts, the folder, its clock, sweeping, and costs that must not
 //! grow with what is stored. The contract both stores share is tested elsewhere.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, as it should")]
+
+mod broken;
 mod feed;
 mod folder;
 mod outbox;

@@ -127,7 +127,7 @@ async fn registry_discards_marks_and_answers_outlive_a_restart() {
     let client: event_source_api::event::ClientId = "c~1".parse().unwrap();
     let mark = MarkRequest { id, ttl: "2 days".parse().unwrap(), client: client.clone() };
     hub.advance(1500);
-    assert_eq!(hub.mark(&[mark.clone()]).await.unwrap(), [true]);
+    assert_eq!(hub.mark(std::slice::from_ref(&mark)).await.unwrap(), [true]);
     hub.reopen();
 
     hub.advance(10);

@@ -10,7 +10,8 @@ use std::time::Instant;
 const PAYLOAD: usize = 151;
 
 fn say(line: std::fmt::Arguments<'_>) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    let mut out = std::io::stdout();
+    out.write_fmt(line).and_then(|()| out.write_all(b"\n")).unwrap();
 }
 
 fn disk_bytes(path: &std::path::Path) -> u64 {
@@ -22,6 +23,43 @@ fn disk_bytes(path: &std::path::Path) -> u64 {
             if meta.is_dir() { disk_bytes(&entry.path()) } else { meta.blocks() * 512 }
         })
         .sum()
+}
+
+/// Tables and journals.
+fn split(path: &std::path::Path) -> String {
+    let (all, tables) = (disk_bytes(path), disk_bytes(&path.join("keyspaces")));
+    format!("{} MiB of tables and {} MiB of journals", tables >> 20, (all - tables) >> 20)
+}
+
+/// Processor seconds of the committer's thread, which Linux counts in hundredths.
+fn committer_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+    let ticks = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.join("stat")).ok()?;
+        let (name, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        name.ends_with("(store-committer")
+            .then(|| fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap())
+    });
+    ticks.sum::<f64>() / 100.0
+}
+
+fn payload(n: u64) -> Bytes {
+    // Field names and words repeat, values do not: roughly how JSON compresses.
+    let mut hash = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut digits = String::new();
+    while digits.len() < 48 {
+        hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        digits.push_str(&format!("{:08x}", hash >> 32));
+    }
+    let text = format!(
+        r#"{{"order":{:010},"customer":"{}","amount":"129.90","currency":"EUR","state":"accepted","token":"{}"}}"#,
+        n % 10_000_000_000,
+        &digits[..12],
+        &digits[12..48]
+    );
+    assert!(text.len() <= PAYLOAD);
+    Bytes::from(format!("{text:PAYLOAD$}"))
 }
 
 fn memory_kib() -> u64 {
@@ -38,14 +76,13 @@ async fn fill(
     total: usize,
 ) {
     let tasks: Vec<_> = (0..64 / per)
-        .map(|_| {
+        .map(|task| {
             let hub = Arc::clone(hub);
             tokio::spawn(async move {
-                let payload = Bytes::from(format!("\"{}\"", "x".repeat(PAYLOAD - 2)));
-                for _ in 0..total / 64 {
-                    let payloads = vec![payload.clone(); per];
+                for round in 0..total / 64 {
+                    let payloads = (0..per).map(|n| payload((task * total + round * per + n) as u64)).collect();
                     hub.append(vec![AppendGroup { payloads, ..group(ty, "1h", streams, 1) }]).await.unwrap();
-                    hub.advance(i64::from(rand_bit()));
+                    hub.advance(i64::from(round % 7 == 0));
                 }
             })
         })
@@ -53,10 +90,6 @@ async fn fill(
     for task in tasks {
         task.await.unwrap();
     }
-}
-
-fn rand_bit() -> bool {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() % 7 == 0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,10 +104,25 @@ async fn appends_a_second() {
         let hub = Arc::new(Hub::new());
         let ty = hub.register("a", "1h").await;
         let total = 256_000;
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), committer_seconds());
         fill(&hub, ty, streams, per, total).await;
         let rate = total as f64 / started.elapsed().as_secs_f64();
-        say(format_args!("{name}: {rate:.0} appends/s, {} KiB resident", memory_kib()));
+        let cpu = (committer_seconds() - before) * 1e6 / total as f64;
+        say(format_args!(
+            "{name}: {rate:.0} appends/s, {cpu:.1} us of the committer an event, {} KiB resident",
+            memory_kib()
+        ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn disk_at_rest() {
+    let hub = Arc::new(Hub::new());
+    let ty = hub.register("a", "1h").await;
+    for millions in 1..=2 {
+        fill(&hub, ty, &[], 64, 1_024_000).await;
+        say(format_args!("{millions} x 1 024 000 events of {PAYLOAD} bytes, no stream: {}", split(hub.folder.path())));
     }
 }
 
@@ -84,7 +132,7 @@ async fn disk_and_delivery() {
     let mut hub = Arc::new(Hub::new());
     let ty = hub.register("a", "1h").await;
     let key = stream(ty, "s");
-    let total = 1_024_000;
+    let total: usize = 1_024_000;
     fill(&hub, ty, &["s"], 64, total).await;
     let path = hub.folder.path().to_path_buf();
     say(format_args!(
@@ -94,10 +142,12 @@ async fn disk_and_delivery() {
     let started = Instant::now();
     let delivered = hub.drain(&key).await;
     say(format_args!("claimed and settled {:.0}/s", delivered as f64 / started.elapsed().as_secs_f64()));
-    say(format_args!("delivered: {} bytes an event, {} KiB resident", disk_bytes(&path) / total as u64, memory_kib()));
+    say(format_args!("delivered: {}, {} KiB resident", split(&path), memory_kib()));
     let started = Instant::now();
-    Arc::get_mut(&mut hub).unwrap().reopen();
-    say(format_args!("closed and reopened in {:?}", started.elapsed()));
+    drop(Arc::get_mut(&mut hub).unwrap().store.take());
+    let closed = started.elapsed();
+    Arc::get_mut(&mut hub).unwrap().store = Some(open(&path, &hub.clock));
+    say(format_args!("closed in {closed:?}, reopened in {:?}", started.elapsed() - closed));
     for n in 0..8 {
         hub.advance(3 * HOUR);
         let started = Instant::now();
@@ -105,6 +155,6 @@ async fn disk_and_delivery() {
         let swept = started.elapsed();
         fill(&hub, ty, &["s"], 64, total / 4).await;
         hub.drain(&key).await;
-        say(format_args!("round {n}: swept in {swept:?}, {} MiB on disk", disk_bytes(&path) >> 20));
+        say(format_args!("round {n}: swept in {swept:?}, {}", split(&path)));
     }
 }

@@ -3,7 +3,8 @@
 use super::super::StoreError;
 use super::keys;
 use super::rows;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice, Snapshot};
+use fjall::config::CompressionPolicy;
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, Slice, Snapshot};
 use std::path::{Path, PathBuf};
 
 /// What this version writes. A store with a newer one is refused.
@@ -63,14 +64,18 @@ impl Disk {
             .worker_threads(2)
             .open()
             .map_err(failed)?;
-        let table = |name, buffer| {
-            db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(buffer)).map_err(failed)
+        let options = |buffer| KeyspaceCreateOptions::default().max_memtable_size(buffer);
+        // Events come in order of time: their tables sink to the last level without being written again,
+        // so what is not compressed at first never is.
+        let events = || {
+            let compression = CompressionPolicy::all(CompressionType::Lz4);
+            options(EVENTS_BUFFER).data_block_compression_policy(compression)
         };
         let tables = [
-            table("events", EVENTS_BUFFER)?,
-            table("outbox", OUTBOX_BUFFER)?,
-            table("marks", SMALL_BUFFER)?,
-            table("state", SMALL_BUFFER)?,
+            db.keyspace("events", events).map_err(failed)?,
+            db.keyspace("outbox", || options(OUTBOX_BUFFER)).map_err(failed)?,
+            db.keyspace("marks", || options(SMALL_BUFFER)).map_err(failed)?,
+            db.keyspace("state", || options(SMALL_BUFFER)).map_err(failed)?,
         ];
         let disk = Self { db, tables, path: path.to_path_buf() };
         disk.check_format()?;

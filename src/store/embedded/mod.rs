@@ -2,14 +2,14 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`writer`] | the committer thread: all changes, in group commits |
-//! | [`core`](self::core) | what it keeps in memory, and the rows it writes once a group |
-//! | [`append`], [`claim`], [`settle`], [`marks`], [`registry`], [`sweep`] | the operations on that |
-//! | [`stream`] | one stream's outbox in memory |
-//! | [`read`], [`detail`] | reads from snapshots, on blocking threads |
-//! | [`hours`] | which hours hold events: shared by both sides |
-//! | [`live`] | commits for live readers |
-//! | [`disk`], [`tx`], [`keys`], [`rows`] | fjall, a write batch, and the form of what is stored |
+//! | `writer` | the committer thread: all changes, in group commits |
+//! | `core` | what it keeps in memory, and the rows it writes once a group |
+//! | `append`, `claim`, `settle`, `marks`, `registry`, `sweep` | the operations on that |
+//! | `stream` | one stream's outbox in memory |
+//! | `read`, `detail` | reads from snapshots, on blocking threads |
+//! | `hours` | which hours hold events: shared by both sides |
+//! | `live` | commits for live readers |
+//! | `disk`, `tx`, `keys`, `rows` | fjall, a write batch, and the form of what is stored |
 //!
 //! Leases are in memory only: this process is the only one, so after a restart every claim is void and what
 //! was claimed is due again. Everything else is on disk before it is answered, apart from settled claims,
@@ -30,6 +30,8 @@ mod rows;
 mod settle;
 mod stream;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod writer;
 
