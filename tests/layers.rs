@@ -30,7 +30,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("lapin", &["streams/rabbit"]),
     ("redis", &["store/redis/"]),
     ("fjall", &["store/embedded/"]),
-    ("config", &["config.rs", "config/"]),
+    // `main.rs` names our own module of that name.
+    ("config", &["config.rs", "config/", "main.rs"]),
     ("clap", &["main.rs", "app.rs"]),
 ];
 
