@@ -97,9 +97,9 @@ while at <= #ARGV do
           local expires = string.format('%.0f', ((run.hour + 1) * hour_ms + ttl) / 1000 + 1)
           -- On every append: an hour's key that is made again never lives without an end.
           redis.call('EXPIREAT', ev, expires)
-          redis.call('EXPIREAT', hours_key, expires)
           if events == run.events then
-            -- The first of its hour sweeps out the hours that have ended.
+            -- The first of its hour prolongs the list of hours, and sweeps out those that have ended.
+            redis.call('EXPIREAT', hours_key, expires)
             for _, old in ipairs(redis.call('HKEYS', hours_key)) do
               if (old + 1) * hour_ms + ttl < now - hour_ms then redis.call('HDEL', hours_key, old) end
             end

@@ -1,6 +1,7 @@
-#!lua
+#!lua flags=allow-oom
 -- needs: nothing
--- Adds or replaces a type's record, if nobody changed it in between.
+-- Adds or replaces a type's record, if nobody changed it in between. `allow-oom`: a shorter lifetime is a cure for a full
+-- Redis.
 --
 -- KEYS  1 {reg}:types   type name -> record: revision (8 bytes), type number (2 bytes), the rest as it was given
 --       2 {reg}:version counter: grows with every change

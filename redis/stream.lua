@@ -17,6 +17,7 @@ local TYPE, MEMBER = ARGV[1], ARGV[2]
 
 -- Times in the outbox are by the stream's clock: Redis' own, but never behind the type's last position. When Redis'
 -- clock steps back, or a type has borrowed future milliseconds, what is committed is still due, and due in commit order.
+-- (Leases and retries given before a large step back run out late, as absolute times do; new work goes on.)
 local NOW = clock()
 local CLOCK = math.max(NOW, ms_of(tonumber(redis.call('HGET', KEYS[8], TYPE) or 0)))
 

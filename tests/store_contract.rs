@@ -8,6 +8,11 @@ mod delivery;
 mod embedded_only;
 #[path = "store_contract/feed.rs"]
 mod feed;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/guard.rs"]
+mod guard;
+#[path = "store_contract/hands.rs"]
+mod hands;
 #[path = "store_contract/kit.rs"]
 mod kit;
 #[path = "store_contract/live.rs"]
@@ -18,16 +23,13 @@ mod marks;
 mod ordered;
 #[path = "store_contract/redis_only.rs"]
 mod redis_only;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/redis.rs"]
+mod redis_server;
 #[path = "store_contract/registry.rs"]
 mod registry;
 #[path = "store_contract/reopen.rs"]
 mod reopen;
-/// Of the shared support, the parts that need no running hub.
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod support {
-    pub mod guard;
-    pub mod redis;
-}
 #[path = "store_contract/ttl.rs"]
 mod ttl;
 
@@ -112,6 +114,9 @@ contract! {
             due_names_streams_with_work
             an_event_says_where_it_stands
             a_forgotten_stream_has_no_past
+        }
+        hands {
+            nothing_is_lost_or_settled_twice
         }
         ordered {
             one_claim_is_given_at_a_time

@@ -56,7 +56,7 @@ impl Position {
 
     /// The first position of a Unix millisecond; times before 2018 give the very first.
     pub fn first_of(ms: Millis) -> Self {
-        let since = u64::try_from(ms - HUB_EPOCH_MS).unwrap_or(0);
+        let since = u64::try_from(ms.saturating_sub(HUB_EPOCH_MS)).unwrap_or(0);
         Self(since.min(Self::MAX.0 >> SEQUENCE_BITS) << SEQUENCE_BITS)
     }
 

@@ -1,6 +1,7 @@
 //! `{"source": "rabbit"}`: each event a persistent message to an exchange, confirmed by the broker.
 
 mod brokers;
+mod exchange;
 mod publisher;
 
 pub use brokers::Brokers;

@@ -2,26 +2,34 @@
 
 use crate::kit::*;
 use crate::live::next;
+use crate::redis_server::{RedisServer, free_port};
 use crate::registry::put;
-use crate::support::redis::{RedisServer, free_port};
 use ::redis::Commands;
 use bytes::Bytes;
 use event_source_api::event::{ClientId, EventId, Position, Ttl};
 use event_source_api::store::redis::RedisStore;
 use event_source_api::store::*;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A Redis of its own.
-pub struct RedisHome(RedisServer);
+/// A Redis of its own, which crashes between one store and the next.
+pub struct RedisHome {
+    server: Mutex<RedisServer>,
+    opened: AtomicBool,
+}
 
 impl Home for RedisHome {
     fn new() -> Self {
-        Self(RedisServer::start())
+        Self { server: Mutex::new(RedisServer::start()), opened: AtomicBool::new(false) }
     }
 
     fn open(&self, options: StoreOptions) -> Arc<dyn Store> {
-        connect(&self.0.url(), options)
+        let mut server = self.server.lock().expect("the server");
+        if self.opened.swap(true, Ordering::Relaxed) {
+            server.restart();
+        }
+        connect(&server.url(), options)
     }
 }
 
@@ -156,6 +164,24 @@ async fn waiting_for_replicas_that_are_not_there_is_unavailable() {
 }
 
 #[tokio::test]
+async fn an_append_is_answered_once_its_replica_has_it() {
+    let master = RedisServer::start();
+    let port = master.port().to_string();
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
+    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&master.url(), "es:", options(), 1).expect("a store"));
+    until("the replica is there", || async { store.append(vec![group(1, 1, &[])]).await.ok() }).await;
+    let mut plain = plain(&replica);
+    for _ in 0..20 {
+        let last = append(&store, group(1, 1, &[])).await[0];
+        assert_eq!(plain.hget::<_, _, u64>("es:last:{1}", 1).expect("a position"), last.get());
+    }
+    // A replica takes no writes, which may pass.
+    let other = connect(&replica.url(), impatient());
+    assert!(matches!(other.append(vec![group(1, 1, &[])]).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(other.ping().await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
 async fn prefixes_keep_stores_apart() {
     let server = RedisServer::start();
     let one = connect(&server.url(), options());
@@ -283,7 +309,7 @@ async fn a_feed_spans_hours_and_skips_those_that_are_done() {
 
 #[tokio::test]
 async fn rest_is_small() {
-    let server = RedisServer::start();
+    let server = RedisServer::start_with(&["--appendfsync", "no"]);
     let store = connect(&server.url(), options());
     let mut plain = plain(&server);
     append(&store, group(9, 1, &[])).await;
@@ -294,17 +320,40 @@ async fn rest_is_small() {
     };
     let payload = Bytes::from_static(b"{\"number\":1234567890123}");
     assert_eq!(payload.len(), 24);
-    for (number, batch, total, most) in [(1, 1, 10_000, 150.0), (2, 64, 64_000, 60.0), (3, 8, 16_000, 60.0)] {
+    let hook = |number| stream(number, "hook");
+    for (number, batch, batches, most) in [(1, 1, 50_000, 150.0), (2, 8, 4_000, 60.0), (3, 64, 1_000, 60.0)] {
         let before = used(&mut plain);
-        for _ in 0..total / batch {
-            let payloads = vec![payload.clone(); batch];
-            append(&store, AppendGroup { payloads, ttl: ttl("1 day"), ..group(number, 0, &["hook"]) }).await;
-            let hook = stream(number, "hook");
-            let one = store.claim(claim(&hook, 1000)).await.expect("a claim");
-            store.settle(delivered(&hook, &one)).await.expect("settled");
+        let events =
+            AppendGroup { payloads: vec![payload.clone(); batch], ttl: ttl("1 day"), ..group(number, 0, &["hook"]) };
+        let mut senders = tokio::task::JoinSet::new();
+        for _ in 0..10 {
+            let (store, events) = (store.clone(), events.clone());
+            senders.spawn(async move {
+                for _ in 0..batches / 10 {
+                    append(&store, events.clone()).await;
+                }
+            });
         }
-        let bytes = (used(&mut plain) - before) / total as f64;
-        println!("bytes at rest, batches of {batch}: {bytes:.1}");
+        while let Some(sent) = senders.join_next().await {
+            sent.expect("a sender");
+        }
+        loop {
+            let claim = store.claim(claim(&hook(number), 5000)).await.expect("a claim");
+            if claim.events.is_empty() {
+                break;
+            }
+            store.settle(delivered(&hook(number), &claim)).await.expect("settled");
+        }
+        let bytes = (used(&mut plain) - before) / (batch * batches) as f64;
         assert!(bytes <= most, "batches of {batch}: {bytes} bytes an event");
     }
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_refused_at_once() {
+    for (url, prefix) in [("http://127.0.0.1", "es:"), ("redis://", "{es}:"), ("redis://127.0.0.1:99999", "es:")] {
+        assert!(RedisStore::connect(url, prefix, options(), 0).is_err(), "{url} {prefix}");
+    }
+    let store = connect(&format!("rediss://127.0.0.1:{}", free_port()), impatient());
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
 }

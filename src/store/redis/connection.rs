@@ -123,8 +123,11 @@ impl Link {
                 .set_connection_timeout(Some(timeout))
                 .set_response_timeout(Some(timeout))
                 .set_pipeline_buffer_size(QUEUE);
-            let mut connection =
-                client.get_multiplexed_async_connection_with_config(&config).await.map_err(|e| store_error(&e))?;
+            // Whatever is said before a connection stands (too many clients, a wrong password) is about reaching it.
+            let mut connection = client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+                .map_err(|error| StoreError::Unavailable(error.to_string()))?;
             greeter.greet(&mut connection).await?;
             load_scripts(&mut connection).await.map_err(|e| store_error(&e))?;
             Ok(connection)

@@ -63,7 +63,9 @@ impl Subscriber {
                     let error = attend(connection, &feed, &signals).await;
                     log::warn!("event=live_lost reason={error:?}");
                 }
-                Err(error) => log::warn!("event=live_unreachable error={error:?} retry_ms={}", wait.as_millis()),
+                // Once an outage is enough.
+                Err(error) if wait == BACKOFF.0 => log::warn!("event=live_unreachable error={error:?}"),
+                Err(error) => log::debug!("event=live_unreachable error={error:?}"),
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(BACKOFF.1),
@@ -92,7 +94,7 @@ impl Subscriber {
                 Ok::<(), redis::aio::SendError>(())
             });
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = connecting.await.map_err(|e| store_error(&e))?;
+        let mut connection = connecting.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         self.greeter.greet(&mut connection).await?;
         let mut subscribe = redis::pipe();
         for p in 0..PARTITIONS {

@@ -46,7 +46,7 @@ pub struct RedisStore {
     /// Appends alone.
     appends: Link,
     /// Everything else.
-    general: Link,
+    general: Arc<Link>,
     runtime: Handle,
     subscriber: Mutex<Option<AbortHandle>>,
 }
@@ -59,10 +59,14 @@ impl RedisStore {
     /// runtime this is called on.
     ///
     /// # Errors
-    /// When the URL is malformed, or there is no tokio runtime.
+    /// When URL or prefix are malformed, or there is no tokio runtime.
     pub fn connect(url: &str, prefix: &str, options: StoreOptions, wait_replicas: u32) -> Result<Self, StoreError> {
         let runtime =
             Handle::try_current().map_err(|_| StoreError::Unavailable("no tokio runtime to connect on".into()))?;
+        if prefix.contains(['{', '}']) {
+            // The first pair of braces in a key decides its slot on a cluster.
+            return Err(StoreError::Unavailable("store.prefix: braces are not allowed".into()));
+        }
         let malformed = |error: RedisError| StoreError::Unavailable(format!("store.url: {error}"));
         let info = url.into_connection_info().map_err(malformed)?;
         let tcp = info.tcp_settings().clone().set_nodelay(true);
@@ -73,7 +77,7 @@ impl RedisStore {
         let keys = Keys { prefix: prefix.to_owned() };
         let greeter = Arc::new(Greeter::new(keys.clone()));
         let link = || Link::new(client.clone(), Arc::clone(&greeter), options.timeout, runtime.clone());
-        let (appends, general) = (link(), link());
+        let (appends, general) = (link(), Arc::new(link()));
         let subscriber = Mutex::default();
         Ok(Self { keys, options, wait_replicas, client, greeter, appends, general, runtime, subscriber })
     }

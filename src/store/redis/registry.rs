@@ -6,6 +6,7 @@ use super::{RedisStore, SCRIPTS, lifetime};
 use crate::event::{EventType, MAX_TYPES, TypeNo};
 use crate::store::{Discarded, Put, PutType, StoreError, TypeRecord};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Discarded types that are kept.
 const MAX_DISCARDED: usize = 1000;
@@ -61,22 +62,40 @@ impl RedisStore {
     /// Puts a record's lifetime in force in the type's partition, which on a cluster is another slot than the
     /// registry's. Always, not only when it has changed: the registration before may have been cut off here, in which
     /// case it was answered with an error and is being repeated.
+    ///
+    /// The first step is atomic and all that readers and appends need. Giving every stored key its new expiry may take
+    /// longer than a request waits, with years of hours and many clients: it then goes on by itself.
     async fn retain(&self, record: &TypeRecord) -> Result<(), StoreError> {
-        let p = partition(record.type_no);
+        let (p, type_no) = (partition(record.type_no), record.type_no.get());
         let route = [self.keys.last(p)];
         let mut cmd = SCRIPTS.retain.call(&route);
-        cmd.arg(&self.keys.prefix).arg(p).arg(record.type_no.get()).arg(lifetime(&record.ttl)).arg(record.revision);
+        cmd.arg(&self.keys.prefix).arg(p).arg(type_no).arg(lifetime(&record.ttl)).arg(record.revision);
+        // Oldest first: those are the next to expire.
         let hours = array(self.general.query(&cmd).await?)?;
-        for some in hours.chunks(HOURS) {
-            let mut pipeline = redis::pipe();
-            for hour in some {
-                let mut cmd = SCRIPTS.retain_hour.call(&route);
-                cmd.arg(&self.keys.prefix).arg(p).arg(record.type_no.get()).arg(int(hour)?);
-                pipeline.add_command(cmd);
+        let (link, prefix) = (Arc::clone(&self.general), self.keys.prefix.clone());
+        let mut task = self.runtime.spawn(async move {
+            for some in hours.chunks(HOURS) {
+                let mut pipeline = redis::pipe();
+                for hour in some {
+                    let mut cmd = SCRIPTS.retain_hour.call(&route);
+                    cmd.arg(&prefix).arg(p).arg(type_no).arg(int(hour)?);
+                    pipeline.add_command(cmd);
+                }
+                link.pipeline(&pipeline).await.inspect_err(|error| {
+                    log::error!(
+                        "event=lifetime_cut_off type_no={type_no} error={error:?} action=\"register it again\""
+                    );
+                })?;
             }
-            self.general.pipeline(&pipeline).await?;
+            Ok(())
+        });
+        match tokio::time::timeout(self.options.timeout / 2, &mut task).await {
+            Ok(done) => done.unwrap_or_else(|_| Err(StoreError::Unavailable("the hub is shutting down".into()))),
+            Err(_) => {
+                log::info!("event=lifetime_goes_on type_no={type_no}");
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     pub(super) async fn look_up(

@@ -96,6 +96,17 @@ impl Brokers {
         }
     }
 
+    /// A connection for its caller alone, not kept.
+    ///
+    /// # Errors
+    /// Why there is none, one line.
+    pub(super) async fn connect_apart(&self, name: &str) -> Result<Connection, String> {
+        let url = self.kept(name)?.url.clone();
+        let runtime = self.0.runtime.get().and_then(Option::as_ref).ok_or("there is no thread for connections")?;
+        let connecting = runtime.spawn(async move { connect(&url).await });
+        connecting.await.unwrap_or_else(|_| Err("the hub is shutting down".into()))
+    }
+
     /// Resolves once the broker is connected and takes messages.
     pub(super) async fn recovered(&self, name: &str) {
         let Ok(broker) = self.kept(name) else { return std::future::pending().await };
@@ -215,6 +226,8 @@ async fn watch_over(broker: &Broker, connection: &Connection) -> String {
     loop {
         tokio::select! {
             event = events.next() => match event {
+                // Errors of a channel are told here too; they are its user's business.
+                Some(Event::Error(error)) if error.is_amqp_soft_error() => {}
                 Some(Event::Error(error)) => return one_line(&error.to_string()),
                 Some(Event::ConnectionBlocked(reason)) => {
                     log::warn!("rabbit: blocked broker={:?} reason={:?}", broker.name, one_line(&reason));

@@ -4,16 +4,16 @@
 //! broker closed it or stopped answering; other streams on the connection do not notice.
 
 use super::super::{Delivery, Outcome, Sink, text::one_line};
-use super::{Brokers, DEFAULT_TYPE, Rabbit};
+use super::exchange::{OpenError, open_channel};
+use super::{Brokers, Rabbit};
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::BasicReturnMessage;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ErrorKind, ExchangeKind};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ErrorKind};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -79,8 +79,12 @@ impl Sink for RabbitSink {
         let (reply, answer) = oneshot::channel();
         let gone = || Outcome::Retry { error: "the publisher of the stream has ended".into(), after: None };
         let attempt = async {
-            let sent = self.queue.send(Publish { delivery: delivery.clone(), reply }).await;
-            if sent.is_err() { gone() } else { answer.await.unwrap_or_else(|_| gone()) }
+            // At once where possible: an await could let a later event of the stream pass.
+            let sent = match self.queue.try_send(Publish { delivery: delivery.clone(), reply }) {
+                Err(mpsc::error::TrySendError::Full(publish)) => self.queue.send(publish).await.is_ok(),
+                sent => sent.is_ok(),
+            };
+            if sent { answer.await.unwrap_or_else(|_| gone()) } else { gone() }
         };
         if let Ok(outcome) = tokio::time::timeout(ATTEMPT, attempt).await {
             return outcome;
@@ -270,9 +274,10 @@ impl Publisher {
     async fn reopen(&self) -> Result<Open, Outcome> {
         let connection = self.brokers.connection(&self.target.broker).await;
         let connection = connection.map_err(|error| Outcome::Unreachable { error })?;
-        match tokio::time::timeout(OPEN, open_channel(&connection, &self.target)).await {
+        match tokio::time::timeout(OPEN, open_channel(&connection, &self.brokers, &self.target)).await {
             Ok(Ok(channel)) => Ok(Open { connection, channel }),
-            Ok(Err(error)) => Err(explain(&error)),
+            Ok(Err(OpenError::Broker(error))) => Err(explain(&error)),
+            Ok(Err(OpenError::Type(error))) => Err(Outcome::Retry { error, after: None }),
             Err(_) => {
                 self.brokers.suspect(&self.target.broker, &connection);
                 Err(Outcome::Unreachable { error: "the broker does not answer".into() })
@@ -307,62 +312,4 @@ async fn publish(channel: Channel, target: Rabbit, delivery: Delivery) -> lapin:
     let options = BasicPublishOptions { mandatory: target.mandatory, immediate: false };
     let (exchange, key) = (target.exchange.into(), target.routing_key.into());
     channel.basic_publish(exchange, key, options, &delivery.body, properties).await?.await
-}
-
-/// A channel in confirm mode whose exchange exists.
-async fn open_channel(connection: &Connection, target: &Rabbit) -> lapin::Result<Channel> {
-    let mut channel = connection.create_channel().await?;
-    // The default exchange is always there and must not be declared.
-    if !target.exchange.is_empty() {
-        let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
-        let exists = match declare(&channel, target, passive).await {
-            Ok(()) => true,
-            Err(error) if is_soft(&error, AMQPSoftError::NOTFOUND) => {
-                // The broker has closed the channel with its answer.
-                channel = connection.create_channel().await?;
-                false
-            }
-            Err(error) => return Err(error),
-        };
-        if !exists || target.exchange_type.is_some() {
-            channel = declare_durable(connection, channel, target, exists).await?;
-        }
-    }
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    Ok(channel)
-}
-
-/// Declares the exchange; one that exists must have the type, durable or not.
-async fn declare_durable(
-    connection: &Connection,
-    channel: Channel,
-    target: &Rabbit,
-    exists: bool,
-) -> lapin::Result<Channel> {
-    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    match declare(&channel, target, durable).await {
-        Ok(()) => Ok(channel),
-        Err(error) if exists && is_soft(&error, AMQPSoftError::PRECONDITIONFAILED) => {
-            let channel = connection.create_channel().await?;
-            // The first complaint names what differs; the second only that both do.
-            declare(&channel, target, ExchangeDeclareOptions::default()).await.map_err(|_| error)?;
-            Ok(channel)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn declare(channel: &Channel, target: &Rabbit, options: ExchangeDeclareOptions) -> lapin::Result<()> {
-    let kind = match target.exchange_type.as_deref().unwrap_or(DEFAULT_TYPE) {
-        "direct" => ExchangeKind::Direct,
-        "fanout" => ExchangeKind::Fanout,
-        "headers" => ExchangeKind::Headers,
-        "topic" => ExchangeKind::Topic,
-        other => ExchangeKind::Custom(other.to_owned()),
-    };
-    channel.exchange_declare(target.exchange.as_str().into(), kind, options, FieldTable::default()).await
-}
-
-fn is_soft(error: &lapin::Error, kind: AMQPSoftError) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(e) if matches!(e.kind(), AMQPErrorKind::Soft(k) if *k == kind))
 }
