@@ -30,6 +30,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("lapin", &["streams/rabbit"]),
     ("redis", &["store/redis/"]),
     ("fjall", &["store/embedded/"]),
+    // `main.rs` names our own module of that name.
     ("config", &["config.rs", "config/", "main.rs"]),
     ("clap", &["main.rs", "app.rs"]),
 ];

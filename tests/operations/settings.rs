@@ -90,7 +90,7 @@ async fn a_bad_file_stops_the_start_with_one_line_that_names_it() {
         ("[htpp]\nbind = \"127.0.0.1:0\"\n", "htpp"),
         ("[http]\nmax_batch = \"abc\"\n", "http.max_batch"),
         ("[streams]\nmailbox = true\n", "streams.mailbox"),
-        ("[http\n", "hub.toml"),
+        ("[http\n", "--config"),
     ] {
         std::fs::write(&file, text).expect("the file is written");
         assert_refused(folder.path(), &["--config", path], &[], named).await;
