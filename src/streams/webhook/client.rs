@@ -3,7 +3,7 @@
 use super::super::{Delivery, Outcome, Sink, SinkEnv, StreamSettings, text::one_line};
 use super::guard::{DIALLED, Denied, Guard, GuardedConnector};
 use super::sign::{Secret, signature};
-use actix_web::error::ParseError;
+use actix_http::error::ParseError;
 use async_trait::async_trait;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, HttpDate, RETRY_AFTER, USER_AGENT};

@@ -4,8 +4,8 @@
 //! name that answers differently the second time (DNS rebinding) gains nothing by it.
 
 use super::super::StreamSettings;
+use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
-use actix_web::dev::Service;
 use awc::http::Uri;
 use futures_util::future::LocalBoxFuture;
 use ipnet::IpNet;
