@@ -5,7 +5,7 @@
 //! possible is decided by the pure parts, [`Window`] and [`Circuit`].
 
 use super::circuit::Circuit;
-use super::held::{End, Plan};
+use super::settlement::{End, Plan};
 use super::window::{Key, Window};
 use super::{Outcome, Respecify, Retry, Sink, SinkEnv, SinkEvent, SinkSetup, SinkStatus, StreamState};
 use crate::event::{EventId, Position, envelope};

@@ -4,6 +4,7 @@
 //! are, and in part before that when some take long.
 
 use super::Backoff;
+use super::settlement::{Answer, Decision, End, Part, Plan};
 use crate::store::{ClaimedEvent, Disposition, Failure, Fenced, Lease};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,24 +19,6 @@ const MAX_HELD_BYTES: usize = 256 << 10;
 const GIVE_BACK: Duration = Duration::from_millis(1);
 /// Waits between store calls that fail.
 const STORE_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// What is to become of an event.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Decision {
-    /// The other side has it.
-    Delivered,
-    /// Back into the outbox after a failed attempt.
-    Retry {
-        /// When it is due again.
-        due: Instant,
-        /// Attempts and the last error.
-        failure: Failure,
-    },
-    /// Back into the outbox, not tried.
-    Release,
-    /// To the dead letters.
-    Dead(Failure),
-}
 
 #[derive(Debug)]
 enum Slot {
@@ -53,50 +36,6 @@ struct Entry {
     slot: Slot,
     /// A failed attempt that the store has not heard of; ordered claims only.
     unrecorded: Option<Failure>,
-}
-
-/// A call of the store that a claim needs.
-#[derive(Debug)]
-pub(super) struct Plan {
-    /// The claim.
-    pub no: u64,
-    /// Its fence.
-    pub lease: Lease,
-    /// Renewal when `None`.
-    pub settle: Option<Part>,
-}
-
-/// What [`Settle`](crate::store::Settle) says of a claim.
-#[derive(Debug)]
-pub(super) struct Part {
-    /// Events of the claim as it stands.
-    pub total: usize,
-    /// All that was not delivered.
-    pub exceptions: Vec<(ClaimedEvent, Disposition)>,
-    /// Lease for what is still held.
-    pub hold: Option<Duration>,
-}
-
-/// How a claim ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// Settled, or given back.
-    Settled,
-    /// Somebody else has it.
-    Lost,
-    /// The lease has passed and the store does not answer; its events come due again.
-    GivenUp,
-}
-
-/// What an answer of the store means.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Answer {
-    /// Set when the claim is over.
-    pub end: Option<End>,
-    /// When the first of the events put back is due.
-    pub due: Option<Instant>,
-    /// Events that are dead letters now.
-    pub dead: usize,
 }
 
 /// The call under way.

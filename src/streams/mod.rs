@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `spec`, `fields` | a stream as it is registered; reading it from JSON |
 //! | `webhook`, `rabbit` | the kinds |
-//! | `window`, `held`, `circuit`, `backoff` | pure bookkeeping: what is claimed, what is due when |
+//! | `window`, `held`, `settlement`, `circuit`, `backoff` | pure bookkeeping: what is claimed, what is due when |
 //! | `delivery` | the one task that drives a stream |
 //! | `sink_actor`, `messages` | the actor in front of that task |
 //! | `pool` | arbiters, supervision, handles |
@@ -21,6 +21,7 @@ mod held;
 mod messages;
 mod pool;
 mod rabbit;
+mod settlement;
 mod sink_actor;
 mod spec;
 mod text;

@@ -105,9 +105,10 @@ impl SinkHandle {
     pub fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::AcqRel)
             && let Some(actor) = &*lock(&self.0.actor)
+            && actor.try_send(Woken(Arc::clone(&self.0))).is_err()
         {
-            // A full mailbox holds hints enough.
-            let _ = actor.try_send(Woken(Arc::clone(&self.0)));
+            // Full, or about to be rebuilt: the next hint tries again, and the stream looks by itself.
+            self.0.woken.store(false, Ordering::Release);
         }
     }
 

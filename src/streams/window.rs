@@ -3,7 +3,8 @@
 //! Pure: time is a parameter. What is held here is what is in memory: claimed and waiting, in flight,
 //! or decided and not yet settled.
 
-use super::held::{Answer, Decision, End, Held, Plan};
+use super::held::Held;
+use super::settlement::{Answer, Decision, Plan};
 use crate::store::{ClaimedEvent, Failure, Fenced, Lease};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -186,17 +187,6 @@ impl Window {
     /// When something is to be done that nobody else will announce.
     pub fn wake_at(&self) -> Option<Instant> {
         self.claims.values().filter_map(Held::wake_at).min()
-    }
-}
-
-impl End {
-    /// For the log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Settled => "settled",
-            Self::Lost => "lost",
-            Self::GivenUp => "given-up",
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What must hold of a window whatever happens, against a model of the outbox; and how one behaves.
 
+use super::super::settlement::End;
 use super::*;
 use crate::event::Position;
 use crate::store::Disposition;

@@ -1,7 +1,7 @@
 //! Attempts: starting them, and what follows from how they end.
 
 use super::super::circuit::Fault;
-use super::super::held::Decision;
+use super::super::settlement::Decision;
 use super::*;
 use crate::store::Failure;
 
