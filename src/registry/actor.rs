@@ -334,8 +334,7 @@ impl Handler<Statuses> for RegistryActor {
 
     fn handle(&mut self, _: Statuses, _: &mut Self::Context) -> Self::Result {
         let asked = self.sinks.handles().into_iter().map(|(key, handle)| async move { (key, handle.status().await) });
-        let all = futures_util::future::join_all(asked);
-        Box::pin(async move { all.await })
+        Box::pin(futures_util::future::join_all(asked))
     }
 }
 
