@@ -191,6 +191,9 @@ fn a_claim_is_about_a_third_of_a_lease_and_never_more_than_fits() {
     window.asked_in_vain();
     window.pace.bytes = Some(1e6);
     assert_eq!(window.ask(16, LEASE), Some(67), "64 MiB");
+    window.add(Lease(1.5), Instant::now(), LEASE, false, events(0..67));
+    window.pace = Pace { seconds: Some(4.0), bytes: None };
+    assert_eq!(window.ask(16, LEASE), None, "what waits is enough");
     let mut small = Window::new(3);
     assert_eq!(small.ask(16, LEASE), Some(3));
 }
