@@ -14,9 +14,6 @@ use tokio::time::Instant;
 const LINGER: Duration = Duration::from_millis(500);
 /// Settling in part sends what is still held once more; beyond so many bytes it waits for the end.
 const MAX_HELD_BYTES: usize = 256 << 10;
-/// Lease under which an ordered claim is given back: passed at once, then taken over whole, so that
-/// nothing newer overtakes it.
-const GIVE_BACK: Duration = Duration::from_millis(1);
 /// Waits between store calls that fail.
 const STORE_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -44,8 +41,6 @@ struct Call {
     sent: Instant,
     /// Entries that are settled once it succeeds; `None` for a renewal.
     settles: Option<Vec<u32>>,
-    /// What is held still goes with it.
-    gives_back: bool,
 }
 
 /// A claim of this node.
@@ -65,6 +60,7 @@ pub(super) struct Held {
     in_flight: usize,
     /// Bytes of payload not decided yet.
     open_bytes: usize,
+    /// Nothing is started any more; what waits goes back once nothing is in flight.
     giving_back: bool,
     call: Option<Call>,
     /// After a failed call.
@@ -204,12 +200,17 @@ impl Held {
         }
     }
 
-    /// What waits goes back to the outbox.
+    /// What waits goes back to the outbox: at once, or, in an ordered claim, once the attempt under way has
+    /// ended and the store has heard if it failed.
     pub fn give_back(&mut self) {
         if self.ordered {
             self.giving_back = true;
-            return;
+        } else {
+            self.release();
         }
+    }
+
+    fn release(&mut self) {
         for entry in self.entries.range_mut(self.next..).map(|(_, entry)| entry) {
             if matches!(entry.slot, Slot::Waiting { .. }) {
                 entry.slot = Slot::Decided(Decision::Release);
@@ -257,10 +258,14 @@ impl Held {
         if self.call.is_some() || self.retry_at.is_some_and(|at| now < at) || now < self.call_at() {
             return None;
         }
+        // A release says nothing of a failure, and a retry would come after newer events.
+        if self.giving_back && self.in_flight == 0 && self.head().is_some_and(|head| head.unrecorded.is_none()) {
+            self.release();
+        }
         let worth_it = self.decided() > 0 && self.open_bytes <= MAX_HELD_BYTES;
         let part = (self.urgent() || worth_it).then(|| self.part(now));
         let settles = part.is_some().then(|| self.decided_entries());
-        self.call = Some(Call { sent: now, settles, gives_back: self.giving_back });
+        self.call = Some(Call { sent: now, settles });
         Some(Plan { no: self.no, lease: self.lease, settle: part })
     }
 
@@ -283,8 +288,7 @@ impl Held {
             exceptions.push((entry.event.clone(), disposition));
         }
         let open = self.waiting + self.in_flight > 0;
-        let length = if self.giving_back { GIVE_BACK } else { self.length };
-        Part { total: self.entries.len(), exceptions, hold: open.then_some(length) }
+        Part { total: self.entries.len(), exceptions, hold: open.then_some(self.length) }
     }
 
     /// The store has answered the call under way; `Err` when nothing is known.
@@ -319,7 +323,7 @@ impl Held {
             }
             self.settled_at = now;
             self.first_retry = self.entries.values().filter_map(retry_due).min();
-            if self.entries.is_empty() || call.gives_back {
+            if self.entries.is_empty() {
                 answer.end = Some(End::Settled);
                 return answer;
             }

@@ -71,17 +71,11 @@ impl Window {
         self.claims.values().map(Held::in_flight).sum::<usize>() + self.orphans
     }
 
-    /// How many events to claim now: what is delivered in a third of a lease, at least `concurrency`,
-    /// at most what fits. `None` while there is enough to do. Until [`add`](Self::add) or
+    /// How many events to claim now, so that what is delivered in a third of a lease waits here: at least
+    /// `concurrency`, at most what fits. `None` while there is enough to do. Until [`add`](Self::add) or
     /// [`asked_in_vain`](Self::asked_in_vain) the room is taken.
     pub fn ask(&mut self, concurrency: usize, lease: Duration) -> Option<usize> {
         if self.asked > 0 {
-            return None;
-        }
-        let room = self.mailbox.saturating_sub(self.held());
-        // Several claims overlap, so that one is settled while the next is delivered.
-        let share = self.mailbox.div_ceil(4).max(concurrency);
-        if room == 0 || (self.waiting() >= concurrency && room < share) {
             return None;
         }
         let by_pace = match self.pace.seconds {
@@ -89,7 +83,16 @@ impl Window {
             None => concurrency as f64 * 2.0,
         };
         let by_size = self.pace.bytes.map_or(MAX_BYTES as f64, |bytes| MAX_BYTES as f64 / bytes.max(1.0));
-        let want = (by_pace.max(concurrency as f64).min(by_size) as usize).clamp(1, share.min(room));
+        let target = (by_pace.max(concurrency as f64).min(by_size) as usize).max(1);
+        // Several claims overlap, so that one is settled while the next is delivered.
+        let share = self.mailbox.div_ceil(4).max(concurrency).min(target);
+        let waiting = self.waiting();
+        let room = self.mailbox.saturating_sub(self.held());
+        let want = target.saturating_sub(waiting).min(share).min(room);
+        // A call of the store for a few events is worth it only when there is little else to do.
+        if want == 0 || (waiting >= concurrency && want < share.min(target.div_ceil(4))) {
+            return None;
+        }
         self.asked = want;
         Some(want)
     }

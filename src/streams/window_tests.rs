@@ -158,23 +158,26 @@ fn an_ordered_claim_is_given_back_whole() {
     assert!(window.start(now, NEED).is_none());
     let plan = window.plans(now).remove(0);
     let part = plan.settle.unwrap();
-    assert_eq!((part.total, part.exceptions.len()), (3, 2));
-    assert!(part.hold.unwrap() < Duration::from_millis(100), "passed at once");
-    let answer = window.answered(plan.no, Ok(Fenced::Done(Some(Lease(2.5)))), now, 0.0);
+    assert_eq!((part.total, part.exceptions.len(), part.hold), (3, 2, None));
+    assert!(part.exceptions.iter().all(|(_, disposition)| matches!(disposition, Disposition::Release)));
+    let answer = window.answered(plan.no, Ok(Fenced::Done(None)), now, 0.0);
     assert_eq!((answer.end, window.held()), (Some(End::Settled), 0));
 }
 
 #[test]
-fn a_claim_given_back_during_a_call_is_given_back_after_it() {
+fn a_failure_is_recorded_before_its_ordered_claim_is_given_back() {
     let now = Instant::now();
     let mut window = window(10, true, 2, now);
     let (key, _) = window.start(now, NEED).unwrap();
     window.postpone(key, now, failure(1));
-    let plan = window.plans(now).remove(0);
     window.give_back();
+    let plan = window.plans(now).remove(0);
+    let part = plan.settle.as_ref().unwrap();
+    assert!(matches!(part.exceptions[0], (_, Disposition::Hold(Some(_)))));
     assert_eq!(window.answered(plan.no, Ok(Fenced::Done(Some(Lease(2.5)))), now, 0.0).end, None);
     let plan = window.plans(now).remove(0);
-    assert!(plan.settle.unwrap().hold.unwrap() < Duration::from_millis(100));
+    let part = plan.settle.unwrap();
+    assert_eq!((part.total, part.exceptions.len(), part.hold), (2, 2, None));
 }
 
 #[test]
@@ -191,6 +194,9 @@ fn a_claim_is_about_a_third_of_a_lease_and_never_more_than_fits() {
     window.asked_in_vain();
     window.pace.bytes = Some(1e6);
     assert_eq!(window.ask(16, LEASE), Some(67), "64 MiB");
+    window.add(Lease(1.5), Instant::now(), LEASE, false, events(0..67));
+    window.pace = Pace { seconds: Some(4.0), bytes: None };
+    assert_eq!(window.ask(16, LEASE), None, "what waits is enough");
     let mut small = Window::new(3);
     assert_eq!(small.ask(16, LEASE), Some(3));
 }
