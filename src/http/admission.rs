@@ -1,8 +1,9 @@
 //! In front of every resource: how much is let in, and what leaves.
 //!
 //! Each request in flight holds a body and waits for the store, so their number is bounded here for the
-//! whole process; what comes beyond is told to come back (503) at once. Probes of health are always let
-//! in. On the way out, errors that actix answered by itself become problem documents.
+//! whole process; what comes beyond is told to come back (503) at once, and so is what comes before the
+//! registry has been read. Probes of health are always let in. On the way out, errors that actix
+//! answered by itself become problem documents.
 
 use super::AppState;
 use super::links::{API, is_host};
@@ -66,8 +67,15 @@ fn enter(req: &ServiceRequest) -> Result<Option<Place>, ApiError> {
     if !req.path().starts_with(API) {
         return Ok(None);
     }
-    let state = req.app_data::<web::Data<AppState>>();
-    state.map(|state| Place::take(state)).transpose()
+    let Some(state) = req.app_data::<web::Data<AppState>>() else { return Ok(None) };
+    // Until then an unknown type means nothing: a feed would be empty and an event unknown, both untrue.
+    if !state.types.is_loaded() {
+        return Err(ApiError::new(
+            Code::StoreUnavailable,
+            "the registered types have not been read from the store yet",
+        ));
+    }
+    Place::take(state).map(Some)
 }
 
 /// An answer as it leaves: errors are problem documents, and nobody guesses at its media type.

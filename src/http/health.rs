@@ -16,13 +16,15 @@ pub async fn alive() -> HttpResponse {
     ok()
 }
 
-/// Requests will be served: the hub is not stopping, and the store answers and can be written.
+/// Requests will be served: the hub is not stopping, the store answers and can be written, and the
+/// registered types are known.
 pub async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     if state.stopping.load(Ordering::Acquire) {
         return Err(ApiError::new(Code::ShuttingDown, "hub: it is stopping").into());
     }
     let detail = match tokio::time::timeout(PATIENCE, state.store.ping()).await {
-        Ok(Ok(_)) => return Ok(ok()),
+        Ok(Ok(_)) if state.types.is_loaded() => return Ok(ok()),
+        Ok(Ok(_)) => "registry: the types have not been read from the store yet".to_owned(),
         Ok(Err(error)) => {
             log::debug!("event=not_ready part=store error=\"{error}\"");
             "store: it does not answer, or cannot be written".to_owned()

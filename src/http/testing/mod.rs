@@ -119,7 +119,7 @@ impl Hub {
         let mut http = settings();
         change(&mut http);
         let store = Arc::new(FakeStore::default());
-        let types = TypeView::default();
+        let types = TypeView::loaded_in_test();
         let shared: Arc<dyn Store> = store.clone();
         let state = AppState {
             http: Arc::new(http),
