@@ -1,4 +1,12 @@
 //! The rabbit sink against a real broker: what it publishes, and what it makes of trouble.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics"
+)]
 
 mod support;
 

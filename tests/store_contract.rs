@@ -1,4 +1,12 @@
 //! The contract of a store, run over each of them: the same tests, by the same words.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics"
+)]
 
 #[path = "store_contract/append.rs"]
 mod append;

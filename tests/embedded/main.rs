@@ -1,7 +1,6 @@
 //! What is the embedded store's alone: restarts, the folder, its clock, sweeping, and costs that must not
 //! grow with what is stored. The contract both stores share is tested elsewhere.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, as it should")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on panics")]
 
 mod broken;
 mod feed;
