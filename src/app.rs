@@ -1,8 +1,9 @@
 //! The composition root: puts the parts together, watches them, and takes them apart in order.
 
 use crate::config::{Settings, StoreUrl};
+use crate::event::{EventType, Ttl, TypeFilter, TypeNo};
 use crate::http::{self, AppState};
-use crate::live::{BroadcastActor, CloseAll};
+use crate::live::{BroadcastActor, CloseAll, TypeNames};
 use crate::registry::{RegistryActor, StopStreams, TypeView};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::RedisStore;
@@ -37,6 +38,17 @@ pub enum RunError {
     /// The server failed.
     #[error("the server failed: {0}")]
     Server(#[from] std::io::Error),
+}
+
+/// The live side knows types by this view, without knowing the registry.
+impl TypeNames for TypeView {
+    fn find(&self, type_no: TypeNo) -> Option<(EventType, Ttl)> {
+        self.by_number(type_no).map(|entry| (entry.name.clone(), entry.ttl.clone()))
+    }
+
+    fn all(&self) -> Vec<TypeNo> {
+        self.matching(&TypeFilter::any()).iter().map(|entry| entry.type_no).collect()
+    }
 }
 
 /// The core actors, each on an arbiter of its own.
@@ -127,7 +139,7 @@ fn start_core(
             RegistryActor::new(for_registry, streams, registry_view, pool)
         }),
         broadcast: BroadcastActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-            BroadcastActor::new(for_broadcast, live_view, live)
+            BroadcastActor::new(for_broadcast, Arc::new(live_view), live)
         }),
     }
 }

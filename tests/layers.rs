@@ -9,9 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("error", &[]),
     ("store", &["event", "error"]),
-    // Besides events and the store's messages, the live side reads the view of types: a commit says a
-    // type's number, a client wants its name.
-    ("live", &["event", "store", "registry"]),
+    ("live", &["event", "store"]),
     ("streams", &["event", "error", "store"]),
     ("registry", &["event", "error", "store", "streams"]),
     ("http", &["event", "error", "store", "live", "streams", "registry"]),

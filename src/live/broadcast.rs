@@ -5,9 +5,8 @@ use super::gap::SEQUENCES;
 use super::recovery::Recovery;
 use super::sessions::Sessions;
 use super::track::{Arrival, Track};
-use super::{CloseAll, CountSessions, LiveEvent, LiveSettings, Refused, Subscribe, Unsubscribe};
+use super::{CloseAll, CountSessions, LiveEvent, LiveSettings, Refused, Subscribe, TypeNames, Unsubscribe};
 use crate::event::{EventId, EventType, Position, Ttl, TypeNo, envelope};
-use crate::registry::TypeView;
 use crate::store::{Live, LiveRun, Store};
 use actix::prelude::*;
 use bytestring::ByteString;
@@ -29,7 +28,7 @@ const MAILBOX: usize = 1024;
 /// read waits, without holding up others.
 pub struct BroadcastActor {
     pub(super) store: Arc<dyn Store>,
-    pub(super) types: TypeView,
+    pub(super) types: Arc<dyn TypeNames>,
     /// Taken at the start.
     feed: Option<mpsc::Receiver<Live>>,
     pub(super) sessions: Sessions,
@@ -44,7 +43,7 @@ pub struct BroadcastActor {
 
 impl BroadcastActor {
     /// An actor that is fed by the store. Takes the store's only live feed.
-    pub fn new(store: Arc<dyn Store>, types: TypeView, settings: LiveSettings) -> Self {
+    pub fn new(store: Arc<dyn Store>, types: Arc<dyn TypeNames>, settings: LiveSettings) -> Self {
         let feed = store.live();
         Self::with_feed(store, types, settings, feed)
     }
@@ -52,7 +51,7 @@ impl BroadcastActor {
     /// An actor that is fed by `feed`, and reads what that loses from the store.
     pub fn with_feed(
         store: Arc<dyn Store>,
-        types: TypeView,
+        types: Arc<dyn TypeNames>,
         settings: LiveSettings,
         feed: mpsc::Receiver<Live>,
     ) -> Self {
@@ -110,7 +109,7 @@ impl BroadcastActor {
 
     /// The name of a type, if this node knows it.
     pub(super) fn name(&self, type_no: TypeNo) -> Option<EventType> {
-        let known = self.types.by_number(type_no).map(|entry| entry.name.clone());
+        let known = self.types.find(type_no).map(|(name, _)| name);
         known.or_else(|| self.learned.get(&type_no).map(|(name, _)| name.clone()))
     }
 }

@@ -1,7 +1,7 @@
 //! What the BroadcastActor is told and asked, and what it hands to sessions.
 
 use super::queue::Outbox;
-use crate::event::{EventId, TypeFilter};
+use crate::event::{EventId, EventType, Ttl, TypeFilter, TypeNo};
 use actix::Message;
 use bytestring::ByteString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,14 @@ pub struct LiveSettings {
     pub max_sessions: usize,
     /// How far before a cursor other types start when a session resumes.
     pub seam: Duration,
+}
+
+/// What the live side asks of the registry: a commit says a type's number, a client wants its name.
+pub trait TypeNames: Send + Sync + 'static {
+    /// Name and newest lifetime of a type, if this node knows it.
+    fn find(&self, type_no: TypeNo) -> Option<(EventType, Ttl)>;
+    /// The numbers of all types that this node knows.
+    fn all(&self) -> Vec<TypeNo>;
 }
 
 /// A session's number in this process; never given twice.

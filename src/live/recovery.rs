@@ -7,7 +7,7 @@ use super::fanout::EncodedRun;
 use super::gap::next_page;
 use super::sessions::PATIENCE;
 use super::track::Track;
-use crate::event::{Millis, Position, Ttl, TypeFilter, TypeNo};
+use crate::event::{Millis, Position, Ttl, TypeNo};
 use crate::store::{StoreError, StoredEvent, TypeRecord, TypeRef};
 use actix::prelude::*;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -181,7 +181,7 @@ impl BroadcastActor {
     fn locate(&mut self, ctx: &mut Context<Self>) {
         self.recovery.interrupted = false;
         self.recovery.locating = true;
-        let known = self.types.matching(&TypeFilter::any()).into_iter().map(|entry| entry.type_no);
+        let known = self.types.all().into_iter();
         let all: HashSet<TypeNo> = known.chain(self.tracks.keys().copied()).collect();
         let all: Vec<TypeNo> = all.into_iter().collect();
         let store = Arc::clone(&self.store);
@@ -258,7 +258,7 @@ impl BroadcastActor {
 
     /// What the store needs to read a type: its number and newest lifetime.
     fn type_ref(&self, type_no: TypeNo) -> Option<TypeRef> {
-        let view = self.types.by_number(type_no).map(|entry| entry.ttl.clone());
+        let view = self.types.find(type_no).map(|(_, ttl)| ttl);
         let ttl: Option<Ttl> = view.or_else(|| self.learned.get(&type_no).map(|(_, ttl)| ttl.clone()));
         ttl.map(|ttl| TypeRef { type_no, ttl })
     }

@@ -1,8 +1,8 @@
 //! A store in memory for tests of the live side: what it is asked for here, and no more.
 
 use super::{BroadcastActor, LiveSettings};
-use crate::event::{EventId, EventType, HUB_EPOCH_MS, Millis, Position, TypeNo};
-use crate::registry::TypeView;
+use crate::event::{EventId, EventType, HUB_EPOCH_MS, Millis, Position, Ttl, TypeNo};
+use crate::live::TypeNames;
 use crate::store::*;
 use actix::{Actor, Addr, Arbiter};
 use async_trait::async_trait;
@@ -175,7 +175,7 @@ impl Rig {
         let (feed, receiver) = mpsc::channel(1024);
         let shared: Arc<dyn Store> = Arc::<MemoryStore>::clone(&store);
         let broadcast = BroadcastActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-            BroadcastActor::with_feed(shared, TypeView::default(), settings, receiver)
+            BroadcastActor::with_feed(shared, Arc::new(NoTypes), settings, receiver)
         });
         Self { store, feed, broadcast }
     }
@@ -189,5 +189,18 @@ impl Rig {
     pub async fn commit(&self, type_no: TypeNo, places: std::ops::Range<u64>) {
         let run = self.store.commit(type_no, places);
         self.say(vec![run]).await;
+    }
+}
+
+/// A view that has not heard of any type.
+struct NoTypes;
+
+impl TypeNames for NoTypes {
+    fn find(&self, _: TypeNo) -> Option<(EventType, Ttl)> {
+        None
+    }
+
+    fn all(&self) -> Vec<TypeNo> {
+        Vec::new()
     }
 }
