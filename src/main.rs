@@ -19,8 +19,9 @@ struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// What is logged without RUST_LOG: the hub's own facts, and only the worries of the crates it is built on.
-const DEFAULT_LOG: &str = "warn,event_source_api=info";
+/// What is logged without RUST_LOG: the hub's own facts, and only the worries of the crates it is built on. Not
+/// lapin's: it logs returned messages whole, payload included, and what the hub says of them is enough.
+const DEFAULT_LOG: &str = "warn,lapin=off,event_source_api=info";
 
 /// Exit code for settings that cannot be used (`EX_CONFIG`).
 const BAD_SETTINGS: u8 = 78;
