@@ -153,3 +153,109 @@ pub(super) fn keyed(entry: &Arc<TypeEntry>) -> impl Iterator<Item = (TypeNo, &St
     let active = entry.streams.iter().map(move |s| (no, s, false));
     active.chain(entry.draining.iter().map(move |s| (no, s, true)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Ttl;
+    use crate::streams::Retry;
+    use serde_json::json;
+    use std::time::Duration;
+
+    fn settings(broker: &str) -> StreamSettings {
+        StreamSettings {
+            mailbox: 1024,
+            concurrency: 16,
+            retry: Retry { attempts: 40, first: Duration::from_secs(1), max: Duration::from_secs(3600) },
+            lease: Duration::from_secs(60),
+            webhook_timeout: Duration::from_secs(15),
+            webhook_deny: vec!["10.0.0.0/8".parse().unwrap()],
+            webhook_allow: Vec::new(),
+            brokers: [(broker.to_owned(), "amqp://127.0.0.1/".to_owned())].into(),
+        }
+    }
+
+    fn specs(streams: Value) -> Vec<StreamSpec> {
+        parse_streams(&streams, &settings("billing")).unwrap()
+    }
+
+    fn record(config: Bytes, revision: u64) -> TypeRecord {
+        TypeRecord {
+            name: "a:b".parse().unwrap(),
+            type_no: TypeNo::new(7).unwrap(),
+            ttl: Ttl::permanent(),
+            registered: true,
+            config,
+            revision,
+        }
+    }
+
+    fn read(config: Bytes, revision: u64) -> TypeEntry {
+        decode(&record(config, revision), &settings("billing")).unwrap()
+    }
+
+    fn names(streams: &[StreamEntry]) -> Vec<&str> {
+        streams.iter().map(|s| s.spec.name.as_str()).collect()
+    }
+
+    fn hook(name: &str) -> Value {
+        json!({"source": "webhook", "uri": format!("http://hook.example/{name}"), "name": name})
+    }
+
+    fn secret(entry: &StreamEntry) -> Value {
+        entry.spec.to_json(Secrets::Shown)["secret"].clone()
+    }
+
+    #[test]
+    fn a_stream_that_keeps_its_name_keeps_secret_pause_and_age() {
+        let first = read(registration(None, specs(json!([hook("a"), hook("b")]))), 3);
+        assert_eq!((names(&first.streams), first.streams[0].since), (vec!["a", "b"], 3));
+        let halted = read(paused(&first, &first.streams[0].spec.name, Some("410".into())), 4);
+        let again = read(registration(Some(&halted), specs(json!([hook("a"), hook("c")]))), 5);
+        assert_eq!((names(&again.streams), names(&again.draining)), (vec!["a", "c"], vec!["b"]));
+        assert_eq!(again.names.iter().map(StreamName::as_str).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(secret(&again.streams[0]), secret(&first.streams[0]));
+        assert_eq!(again.streams[0].paused.as_deref(), Some("410"));
+        assert_eq!((again.streams[0].since, again.streams[1].since, again.draining[0].since), (3, 5, 3));
+    }
+
+    #[test]
+    fn a_dropped_stream_drains_until_it_is_empty_or_comes_back() {
+        let first = read(registration(None, specs(json!([hook("a"), hook("b")]))), 1);
+        let gone = read(unregistration(&first), 2);
+        assert_eq!((names(&gone.streams), names(&gone.draining)), (vec![], vec!["a", "b"]));
+        assert!(gone.names.is_empty());
+        let left = read(drained(&gone, &first.streams[0].spec.name), 3);
+        assert_eq!(names(&left.draining), ["b"]);
+        let back = read(registration(Some(&left), specs(json!([hook("b")]))), 4);
+        assert_eq!((names(&back.streams), names(&back.draining)), (vec!["b"], vec![]));
+        assert_eq!(secret(&back.streams[0]), secret(&first.streams[1]));
+        // What was sent while it was gone has no entry for it.
+        assert_eq!(back.streams[0].since, 4);
+    }
+
+    #[test]
+    fn an_equal_registration_changes_nothing() {
+        let first = registration(None, specs(json!([hook("a")])));
+        let entry = read(first, 9);
+        let known = registration(Some(&entry), specs(json!([hook("a")])));
+        assert_eq!(known, registration(Some(&read(known.clone(), 9)), specs(json!([hook("a")]))));
+    }
+
+    #[test]
+    fn what_settings_forbid_by_now_is_still_read() {
+        let rabbit = json!([{"source": "rabbit", "exchange": "x", "routingKey": "y", "broker": "billing"}]);
+        let config = registration(None, specs(rabbit));
+        let entry = decode(&record(config, 1), &settings("other")).unwrap();
+        assert_eq!((entry.streams.len(), entry.unreadable.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_stream_of_a_newer_version_takes_its_events_and_is_kept() {
+        let config = json!({"streams": [{"spec": {"name": "k", "source": "kafka"}, "since": 1}]});
+        let entry = read(serde_json::to_vec(&config).unwrap().into(), 2);
+        assert_eq!((entry.streams.len(), &*entry.names), (0, &["k".parse().unwrap()][..]));
+        let kept = read(paused(&entry, &"k".parse().unwrap(), None), 3);
+        assert_eq!(kept.unreadable, entry.unreadable);
+    }
+}
