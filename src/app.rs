@@ -75,6 +75,7 @@ impl Core {
 /// # Errors
 /// When it cannot start.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
+    raise_descriptor_limit(settings.live.max_sessions);
     let store = open(&settings)?;
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
@@ -111,6 +112,21 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     running.await.map_err(std::io::Error::other)??;
     log::info!("stopped");
     Ok(())
+}
+
+/// Takes as many file descriptors as the system lets this process have, and says when sessions may run
+/// out of them: each takes two (its socket, and the duplicate that a stalled one is cut by).
+fn raise_descriptor_limit(sessions: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some() && current != maximum {
+        // What cannot be raised stays as it was, and is reported below.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(1000);
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        log::warn!("few file descriptors for live.max_sessions: limit={limit} wanted={wanted}; raise LimitNOFILE or ulimit -n");
+    }
 }
 
 fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
