@@ -125,7 +125,9 @@ fn raise_descriptor_limit(sessions: usize) {
     }
     let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(1000);
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
-        log::warn!("few file descriptors for live.max_sessions: limit={limit} wanted={wanted}; raise LimitNOFILE or ulimit -n");
+        log::warn!(
+            "few file descriptors for live.max_sessions: limit={limit} wanted={wanted}; raise LimitNOFILE or ulimit -n"
+        );
     }
 }
 

@@ -3,14 +3,15 @@
 use super::{Malformed, Millis, parse_duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-/// A type's time to live; remembers how it was written.
+/// A type's time to live; remembers how it was written. Cloned with every send, so the text is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ttl {
-    text: String,
+    text: Arc<str>,
     keep: Keep,
 }
 
@@ -71,7 +72,7 @@ impl FromStr for Ttl {
                 Keep::For(Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX))
             }
         };
-        Ok(Self { text: text.to_owned(), keep })
+        Ok(Self { text: text.into(), keep })
     }
 }
 
