@@ -37,5 +37,5 @@ ci: ## What continuous integration runs
 	.ci/run
 
 bench: ## Measure sending against a bare server, and the bytes an event takes in Redis
-	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
 	bench/run.sh
