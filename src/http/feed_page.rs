@@ -157,7 +157,7 @@ fn write_mark(event: &StoredEvent, client: &ClientId, base: &Base<'_>, out: &mut
 mod tests {
     use super::*;
     use crate::event::{Position, TypeNo, parse_instant};
-    use crate::http::testing::{entry, view_of};
+    use crate::http::testing::Hub;
     use bytes::Bytes;
     use serde_json::{Value, json};
 
@@ -213,12 +213,14 @@ mod tests {
         assert_eq!(rels(&view("month", "9999-11-30T00:00:00Z", false)), ["self", "prev", "current"]);
     }
 
-    #[test]
-    fn payloads_are_copied_and_marks_shown() {
-        let types = view_of([entry("a:b", 1, &[]), entry("c", 2, &[])]);
-        let mut marked = event(2, "2018-02-01T11:05:00Z", "[1.50, 1e400]");
+    #[actix_web::test]
+    async fn payloads_are_copied_and_marks_shown() {
+        let hub = Hub::start().await;
+        let (ab, c) = (hub.register("a:b", &[]).await.get(), hub.register("c", &[]).await.get());
+        let types = hub.state.types;
+        let mut marked = event(c, "2018-02-01T11:05:00Z", "[1.50, 1e400]");
         marked.processed_at = Some(parse_instant("2018-02-01T11:06:00Z").unwrap());
-        let page = Page { events: vec![event(1, "2018-02-01T11:05:01Z", "null"), marked], more: false };
+        let page = Page { events: vec![event(ab, "2018-02-01T11:05:01Z", "null"), marked], more: false };
         let mut view = view("hour", "2018-02-01T11:12:01Z", true);
         let plain = render(&view, &page, &[], &types, &Base::fixed(BASE));
         let text = String::from_utf8(plain).unwrap();

@@ -1,12 +1,12 @@
 //! Sessions over real sockets: a server on a free port, a WebSocket client that is not ours, and a
-//! BroadcastActor that is fed by hand.
+//! BroadcastActor that is fed by hand over an embedded store.
 
 use super::*;
 use crate::event::TypeNo;
 use crate::http::socket::on_connect;
 use crate::http::{HttpSettings, Problem};
 use crate::live::CountSessions;
-use crate::live::testing::{Rig, settings};
+use crate::live::testing::{Rig, append_payloads, settings};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use futures_util::{SinkExt, StreamExt};
@@ -63,8 +63,14 @@ impl Server {
         let server = server.run();
         let handle = server.handle();
         actix::spawn(server);
-        let (a, b) = (rig.store.register("a:x", "1h"), rig.store.register("b", "1h"));
+        let (a, b) = (rig.register("a:x", "1h").await, rig.register("b", "1h").await);
         Self { rig, address, handle, a, b }
+    }
+
+    /// Commits so many events of this length, and answers what the feed is to say.
+    async fn append_large(&self, events: usize, length: usize) -> crate::store::LiveRun {
+        let payload = format!("\"{}\"", "x".repeat(length));
+        append_payloads(&self.rig.store, self.a, vec![payload.into(); events]).await
     }
 
     fn url(&self, query: &str) -> String {
@@ -154,9 +160,7 @@ async fn events_arrive_filtered_and_in_order() {
 async fn a_commit_larger_than_the_queue_and_any_buffer_arrives_whole() {
     let server = Server::start(LiveSettings { mailbox: 4, ..settings() }).await;
     let mut client = server.client("").await;
-    let mut run = server.rig.store.commit(server.a, 0..500);
-    let large = format!("\"{}\"", "x".repeat(10_000));
-    run.events.iter_mut().for_each(|(_, payload)| *payload = large.clone().into());
+    let run = server.append_large(500, 10_000).await;
     server.rig.say(vec![run]).await;
     let mut last = 0;
     for _ in 0..500 {
@@ -333,10 +337,8 @@ async fn a_reader_that_stalls_is_told_and_cut_and_disturbs_nobody() {
     let stalled = raw(server.address, Some(4096)).await;
     let mut reads = server.client("").await;
     server.sessions(2).await;
-    let large = format!("\"{}\"", "x".repeat(20_000));
-    for round in 0..200 {
-        let mut run = server.rig.store.commit(server.a, round..round + 1);
-        run.events[0].1 = large.clone().into();
+    for _ in 0..200 {
+        let run = server.append_large(1, 20_000).await;
         server.rig.say(vec![run]).await;
         assert_eq!(event(&mut reads).await["payload"].as_str().unwrap().len(), 20_000);
     }
@@ -349,17 +351,19 @@ async fn a_reader_that_stalls_is_told_and_cut_and_disturbs_nobody() {
 async fn a_reader_that_was_too_slow_is_told_where_to_go_on() {
     let server = Server::start(LiveSettings { mailbox: 4, ..settings() }).await;
     let mut slow = server.client("").await;
-    let large = format!("\"{}\"", "x".repeat(200_000));
-    for round in 0..80 {
-        let mut run = server.rig.store.commit(server.a, round..round + 1);
-        run.events[0].1 = large.clone().into();
+    let mut runs = Vec::new();
+    for _ in 0..80 {
+        runs.push(server.append_large(1, 200_000).await);
+    }
+    server.rig.say(vec![runs.remove(0)]).await;
+    let mut last = event(&mut slow).await["id"].as_str().unwrap().to_owned();
+    for run in runs {
         server.rig.say(vec![run]).await;
     }
     while server.rig.feed.capacity() < server.rig.feed.max_capacity() {
         tokio::task::yield_now().await;
     }
     // Flooded with sixteen megabytes at once, it starts to read when it has been given up.
-    let mut last = String::new();
     let close = loop {
         match message(&mut slow).await {
             Message::Text(text) => {

@@ -1,8 +1,8 @@
 //! The resources together, as a client meets them.
 
-use super::testing::{Hub, entry};
-use crate::event::{TypeNo, parse_instant};
-use crate::store::TypeRecord;
+use super::testing::Hub;
+use crate::event::{EventId, parse_instant};
+use crate::store::Store;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ async fn hub_at(instant: &str) -> Hub {
 }
 
 fn set_clock(hub: &Hub, instant: &str) {
-    *hub.store.clock.lock().unwrap() = parse_instant(instant).unwrap() - crate::event::HUB_EPOCH_MS;
+    hub.store.set_clock(parse_instant(instant).unwrap());
 }
 
 fn post(body: impl Into<String>) -> TestRequest {
@@ -34,7 +34,7 @@ fn problem(answer: &(u16, Value)) -> (u16, &str) {
 #[actix_web::test]
 async fn an_event_goes_in_and_is_read_back_byte_for_byte() {
     let hub = hub_at("2018-02-01T11:12:01Z").await;
-    hub.state.types.put_in_test(entry("a:b", 1, &["s1", "s2"]));
+    hub.register("a:b", &["s1", "s2"]).await;
     let payload = "{ \"b\":1.50,\n\"a\":123456789012345678901234567890 , \"s\":\"\\u00e9\" }";
     let (status, sent) = hub.json(post(format!("{{\"payload\":  {payload} , \"type\":\"a:b\"}}"))).await;
     assert_eq!(status, 202);
@@ -72,15 +72,7 @@ async fn an_unregistered_type_is_discarded_and_listed() {
 #[actix_web::test]
 async fn a_type_that_another_node_registered_is_learnt_on_the_way() {
     let hub = Hub::start().await;
-    let record = TypeRecord {
-        name: "far".parse().unwrap(),
-        type_no: TypeNo::new(9).unwrap(),
-        ttl: "1h".parse().unwrap(),
-        registered: true,
-        config: "{}".into(),
-        revision: 1,
-    };
-    hub.store.elsewhere.lock().unwrap().insert(record.name.clone(), record);
+    hub.store.register("far", "1h").await;
     let (_, batch) = hub.json(post(r#"[{"type":"far","payload":1},{"type":"nowhere","payload":2}]"#)).await;
     assert_eq!((&batch[0]["status"], &batch[1]["status"]), (&json!("accepted"), &json!("discarded")));
     assert_eq!(hub.get("/api/events/register/far").await.0, 200);
@@ -89,8 +81,8 @@ async fn a_type_that_another_node_registered_is_learnt_on_the_way() {
 #[actix_web::test]
 async fn a_batch_answers_in_order_and_fails_item_by_item() {
     let hub = Hub::start().await;
-    hub.state.types.put_in_test(entry("a", 1, &[]));
-    hub.state.types.put_in_test(entry("b", 2, &[]));
+    hub.register("a", &[]).await;
+    hub.register("b", &[]).await;
     let deep = "[".repeat(130) + &"]".repeat(130);
     let body = format!(
         r#"[{{"type":"a","payload":1}},{{"type":"b"}},{{"type":"b","payload":2}},{{"type":"a","payload":{deep}}},{{"type":"a","payload":3}}]"#
@@ -103,7 +95,7 @@ async fn a_batch_answers_in_order_and_fails_item_by_item() {
     assert_eq!(results[3]["type"], "/problems/too-deep");
     assert_eq!(hub.json(post("[]")).await, (202, json!([])));
     assert_eq!(problem(&hub.json(post("[1,1,1,1,1,1]")).await), (413, "batch-too-large"));
-    hub.store.down.store(true, Ordering::SeqCst);
+    hub.store.close().await.unwrap();
     let down = hub.json(post(r#"[{"type":"a","payload":1},{"type":"a"}]"#)).await;
     assert_eq!(problem(&down), (503, "store-unavailable"));
 }
@@ -111,7 +103,7 @@ async fn a_batch_answers_in_order_and_fails_item_by_item() {
 #[actix_web::test]
 async fn the_same_key_gives_the_same_answer() {
     let hub = Hub::start().await;
-    hub.state.types.put_in_test(entry("a", 1, &[]));
+    hub.register("a", &[]).await;
     let keyed = |body: &str| post(body).insert_header(("Idempotency-Key", "k 1"));
     let (_, first) = hub.json(keyed(r#"{"type":"a","payload":1}"#)).await;
     let (_, mut again) = hub.json(keyed(r#"{"type":"a","payload":1}"#)).await;
@@ -176,8 +168,8 @@ async fn a_type_is_registered_read_and_deleted() {
 #[actix_web::test]
 async fn a_feed_is_walked_by_its_links() {
     let hub = hub_at("2018-02-01T11:59:01Z").await;
-    hub.state.types.put_in_test(entry("a", 1, &[]));
-    hub.state.types.put_in_test(entry("b", 2, &[]));
+    hub.register("a", &[]).await;
+    hub.register("b", &[]).await;
     hub.json(post(r#"[{"type":"a","payload":1},{"type":"b","payload":2},{"type":"a","payload":3}]"#)).await;
     let (status, headers, body) =
         hub.call(TestRequest::with_uri("/api/events/feed/hour/current?types=a&limit=1")).await;
@@ -207,7 +199,7 @@ async fn a_feed_is_walked_by_its_links() {
 #[actix_web::test]
 async fn a_client_marks_what_it_has_processed() {
     let hub = hub_at("2018-02-01T11:12:01Z").await;
-    hub.state.types.put_in_test(entry("a", 1, &[]));
+    hub.register("a", &[]).await;
     let (_, sent) = hub.json(post(r#"[{"type":"a","payload":1},{"type":"a","payload":2}]"#)).await;
     let ids: Vec<_> = sent.as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
     let feed = |status: &str| format!("/api/events/feed/hour/current/client/c~1{status}");
@@ -296,10 +288,13 @@ async fn odd_paths_are_not_found_and_nothing_worse() {
 #[actix_web::test]
 async fn a_store_that_is_away_is_a_503_on_every_door() {
     let hub = Hub::start().await;
-    hub.state.types.put_in_test(entry("a", 1, &["s"]));
+    let a = hub.register("a", &["s"]).await;
+    hub.state.stopping.store(true, Ordering::SeqCst);
+    assert_eq!(problem(&hub.get("/readyz").await), (503, "shutting-down"));
+    hub.state.stopping.store(false, Ordering::SeqCst);
     assert_eq!(hub.get("/readyz").await, (200, json!({"status": "ok"})));
-    hub.store.down.store(true, Ordering::SeqCst);
-    let id = crate::event::EventId::new(TypeNo::new(1).unwrap(), Default::default());
+    hub.store.close().await.unwrap();
+    let id = EventId::new(a, Default::default());
     for request in [
         post(r#"{"type":"a","payload":1}"#),
         post(r#"{"type":"unknown","payload":1}"#),
@@ -316,7 +311,4 @@ async fn a_store_that_is_away_is_a_503_on_every_door() {
         assert_eq!((status, retry_after.as_deref()), (503, Some("1")), "{body:?}");
     }
     assert_eq!(hub.get("/healthz").await.0, 200);
-    hub.store.down.store(false, Ordering::SeqCst);
-    hub.state.stopping.store(true, Ordering::SeqCst);
-    assert_eq!(problem(&hub.get("/readyz").await), (503, "shutting-down"));
 }

@@ -1,7 +1,7 @@
 //! What only a real connection shows: bodies that nobody reads, chunks, heads without bodies.
 
 use super::configure;
-use super::testing::{Hub, entry};
+use super::testing::Hub;
 use actix_web::{App, HttpServer, web};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], end: &str) -> String {
 #[actix_web::test]
 async fn connections_survive_what_they_can() {
     let hub = Hub::start().await;
-    hub.state.types.put_in_test(entry("a", 1, &[]));
+    hub.register("a", &[]).await;
     let (addr, server) = serve(&hub).await;
     let mut one = TcpStream::connect(addr).await.unwrap();
     let json = "Host: h\r\nContent-Type: application/json\r\n";

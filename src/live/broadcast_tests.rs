@@ -1,9 +1,10 @@
-//! The BroadcastActor, fed by hand and reading from a store in memory.
+//! The BroadcastActor, fed by hand and reading from an embedded store.
 
-use super::super::testing::{Rig, settings};
+use super::super::testing::{Gate, Rig, START, append_payloads, settings};
 use super::super::{Inbox, SessionId};
 use super::*;
 use crate::live::{Ending, LiveEvent};
+use crate::store::testing::TempStore;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 
@@ -26,6 +27,14 @@ async fn take(inbox: &mut Inbox, events: usize) -> Vec<String> {
     taken
 }
 
+/// A rig that reaches its store through a gate.
+fn gated() -> (Rig, Arc<Gate>) {
+    let store = TempStore::open(START);
+    let gate = Gate::before(store.shared());
+    let door: Arc<dyn Store> = Arc::<Gate>::clone(&gate);
+    (Rig::reading(store, door, settings()), gate)
+}
+
 async fn open(rig: &Rig, filter: &str) -> Inbox {
     Inbox::open(&rig.broadcast, &settings(), filter.parse().unwrap(), Box::new(|| {})).await.unwrap()
 }
@@ -37,9 +46,9 @@ fn names(ty: &str, places: std::ops::Range<u64>) -> Vec<String> {
 #[actix::test]
 async fn commits_reach_sessions_filtered_and_in_order() {
     let rig = Rig::start(settings());
-    let (a, b) = (rig.store.register("a:x", "1h"), rig.store.register("b", "1h"));
+    let (a, b) = (rig.register("a:x", "1h").await, rig.register("b", "1h").await);
     let (mut all, mut some) = (open(&rig, "*").await, open(&rig, "a:*").await);
-    let runs = vec![rig.store.commit(a, 0..2), rig.store.commit(b, 0..1)];
+    let runs = vec![rig.append(a, 0..2).await, rig.append(b, 0..1).await];
     rig.say(runs).await;
     rig.commit(a, 2..3).await;
     assert_eq!(take(&mut some, 3).await, names("a:x", 0..3));
@@ -51,11 +60,11 @@ async fn commits_reach_sessions_filtered_and_in_order() {
 #[actix::test]
 async fn what_the_feed_lost_is_read_from_the_store_and_what_it_repeats_is_not_shown_again() {
     let rig = Rig::start(settings());
-    let a = rig.store.register("a", "1h");
+    let a = rig.register("a", "1h").await;
     let mut inbox = open(&rig, "a").await;
     rig.commit(a, 0..2).await;
-    let _lost = rig.store.commit(a, 2..5);
-    let again = rig.store.commit(a, 5..6);
+    let _lost = rig.append(a, 2..5).await;
+    let again = rig.append(a, 5..6).await;
     rig.say(vec![again.clone()]).await;
     rig.say(vec![again]).await;
     rig.commit(a, 6..7).await;
@@ -65,11 +74,11 @@ async fn what_the_feed_lost_is_read_from_the_store_and_what_it_repeats_is_not_sh
 #[actix::test]
 async fn a_large_gap_is_read_in_pages() {
     let rig = Rig::start(settings());
-    let (a, b) = (rig.store.register("a", "1h"), rig.store.register("b", "1h"));
+    let (a, b) = (rig.register("a", "1h").await, rig.register("b", "1h").await);
     let mut inbox = open(&rig, "*").await;
     rig.commit(a, 0..1).await;
     // Nearly ten milliseconds, all of them full, and one far away.
-    let _lost = [rig.store.commit(a, 1..5000), rig.store.commit(a, 4_000_000..4_000_001)];
+    let _lost = [rig.append(a, 1..5000).await, rig.append(a, 4_000_000..4_000_001).await];
     rig.commit(a, 5_000_000..5_000_001).await;
     assert_eq!(take(&mut inbox, 1).await, ["a0"]);
     let mut wanted = names("a", 1..5000);
@@ -81,48 +90,48 @@ async fn a_large_gap_is_read_in_pages() {
 
 #[actix::test]
 async fn after_an_interruption_every_type_is_caught_up() {
-    let rig = Rig::start(settings());
-    let (a, b) = (rig.store.register("a", "1h"), rig.store.register("b", "1h"));
+    let (rig, gate) = gated();
+    let (a, b) = (rig.register("a", "1h").await, rig.register("b", "1h").await);
     let mut inbox = open(&rig, "a").await;
     rig.commit(a, 0..1).await;
     rig.commit(b, 0..1).await;
     assert_eq!(take(&mut inbox, 1).await, ["a0"]);
-    let _lost = [rig.store.commit(a, 1..4), rig.store.commit(b, 1..4)];
+    let _lost = [rig.append(a, 1..4).await, rig.append(b, 1..4).await];
     rig.feed.send(Live::Interrupted).await.unwrap();
     assert_eq!(take(&mut inbox, 3).await, names("a", 1..4));
     rig.commit(a, 4..5).await;
     assert_eq!(take(&mut inbox, 1).await, ["a4"]);
     // What nobody looks at is not read.
-    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 1);
+    assert_eq!(gate.reads.load(Ordering::SeqCst), 1);
 }
 
 #[actix::test]
 async fn a_gap_waits_for_the_store_and_other_types_do_not() {
-    let rig = Rig::start(settings());
-    let (a, b) = (rig.store.register("a", "1h"), rig.store.register("b", "1h"));
+    let (rig, gate) = gated();
+    let (a, b) = (rig.register("a", "1h").await, rig.register("b", "1h").await);
     let mut inbox = open(&rig, "*").await;
     rig.commit(a, 0..1).await;
     rig.commit(b, 0..1).await;
     assert_eq!(take(&mut inbox, 2).await.len(), 2);
-    rig.store.away.store(true, Ordering::SeqCst);
-    let _lost = rig.store.commit(a, 1..2);
+    gate.shut.store(true, Ordering::SeqCst);
+    let _lost = rig.append(a, 1..2).await;
     rig.commit(a, 2..3).await;
     rig.commit(b, 1..3).await;
     assert_eq!(take(&mut inbox, 2).await, names("b", 1..3));
-    rig.store.away.store(false, Ordering::SeqCst);
+    gate.shut.store(false, Ordering::SeqCst);
     assert_eq!(take(&mut inbox, 2).await, names("a", 1..3));
 }
 
 #[actix::test]
 async fn lost_ephemeral_events_hold_up_nothing() {
-    let rig = Rig::start(settings());
-    let e = rig.store.register("e", "ephemeral");
+    let (rig, gate) = gated();
+    let e = rig.register("e", "ephemeral").await;
     let mut inbox = open(&rig, "*").await;
     rig.commit(e, 0..1).await;
-    let _lost = rig.store.commit(e, 1..2);
+    let _lost = rig.append(e, 1..2).await;
     rig.commit(e, 2..3).await;
     assert_eq!(take(&mut inbox, 2).await, ["e0", "e2"]);
-    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 0);
+    assert_eq!(gate.reads.load(Ordering::SeqCst), 0);
 }
 
 #[actix::test]
@@ -137,18 +146,19 @@ async fn a_type_that_is_registered_after_its_events_arrive_loses_none() {
         tokio::task::yield_now().await;
     }
     rig.broadcast.send(CountSessions).await.unwrap();
-    assert_eq!(rig.store.register("late", "1h"), late);
+    assert_eq!(rig.register("late", "1h").await, late);
     assert_eq!(take(&mut inbox, 3).await, names("late", 0..3));
 }
 
 #[actix::test]
 async fn the_first_run_of_a_type_that_was_missed_is_read_but_nothing_older_than_the_hub() {
-    let rig = Rig::start(settings());
-    let a = rig.store.register("a", "1h");
-    let old = EventId::new(a, Position::first_of(super::super::testing::START - 5));
-    rig.store.events.lock().unwrap().push((old, "\"old\"".into()));
+    let before = TempStore::open(START - 5);
+    let a = before.register("a", "1h").await.type_no;
+    append_payloads(&before, a, vec!["\"old\"".into()]).await;
+    before.set_clock(START);
+    let rig = Rig::over(before, settings());
     let mut inbox = open(&rig, "a").await;
-    let _lost = rig.store.commit(a, 1..3);
+    let _lost = rig.append(a, 1..3).await;
     rig.commit(a, 3..4).await;
     assert_eq!(take(&mut inbox, 3).await, names("a", 1..4));
 }

@@ -123,18 +123,3 @@ impl TypeView {
         newer
     }
 }
-
-#[cfg(test)]
-impl TypeView {
-    /// A view that is complete as it stands, where a test has no registry.
-    pub(crate) fn loaded_in_test() -> Self {
-        let view = Self::default();
-        view.set_loaded();
-        view
-    }
-
-    /// Puts an entry in place where a test has no registry.
-    pub(crate) fn put_in_test(&self, entry: Arc<TypeEntry>) {
-        self.put(entry);
-    }
-}

@@ -9,6 +9,8 @@ mod actor;
 pub mod embedded;
 mod messages;
 pub mod redis;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use actor::{Append, AppendReply, Appender, Drain, StoreActor};
 pub use messages::*;

@@ -1,22 +1,18 @@
-//! What tests of handlers stand on: the real routes over a store in memory and a registry that only
-//! keeps the view. What the stores and the registry do is tested with the real ones.
-
-mod store;
-
-pub use store::FakeStore;
+//! What tests of handlers stand on: the hub's parts, put together over an embedded store in a temporary
+//! folder.
 
 use super::{AppState, HttpSettings, StoreClock, configure};
-use crate::error::ApiError;
 use crate::event::*;
-use crate::live::LiveSettings;
+use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::*;
+use crate::store::testing::TempStore;
 use crate::store::*;
 use crate::streams::*;
 use actix::prelude::*;
 use actix_web::test::TestRequest;
 use actix_web::{App, web};
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
@@ -53,7 +49,7 @@ pub fn stream_settings() -> StreamSettings {
     }
 }
 
-/// A registered, permanent type with streams of these names.
+/// A registered, permanent type with streams of these names, for what only renders it.
 pub fn entry(name: &str, type_no: u16, streams: &[&str]) -> Arc<TypeEntry> {
     let spec = |name: &&str| StreamSpec {
         name: name.parse().unwrap(),
@@ -74,13 +70,6 @@ pub fn entry(name: &str, type_no: u16, streams: &[&str]) -> Arc<TypeEntry> {
         draining: Vec::new(),
         unreadable: Vec::new(),
     })
-}
-
-/// A view that holds the entries.
-pub fn view_of(entries: impl IntoIterator<Item = Arc<TypeEntry>>) -> TypeView {
-    let view = TypeView::default();
-    entries.into_iter().for_each(|entry| view.put_in_test(entry));
-    view
 }
 
 #[derive(Debug)]
@@ -104,42 +93,64 @@ impl Target for NoTarget {
     }
 }
 
-/// The routes over a [`FakeStore`].
+/// The routes, the actors behind them and a store of their own.
 pub struct Hub {
     pub state: AppState,
-    pub store: Arc<FakeStore>,
+    pub store: TempStore,
 }
 
 impl Hub {
+    /// One at the start of 2018.
     pub async fn start() -> Self {
         Self::with(|_| ()).await
     }
 
+    /// One with other settings; ready for requests when it answers.
     pub async fn with(change: impl FnOnce(&mut HttpSettings)) -> Self {
         let mut http = settings();
         change(&mut http);
-        let store = Arc::new(FakeStore::default());
-        let types = TypeView::loaded_in_test();
-        let shared: Arc<dyn Store> = store.clone();
+        let store = TempStore::open(HUB_EPOCH_MS);
+        let types = TypeView::default();
+        let streams = Arc::new(stream_settings());
+        let live = LiveSettings {
+            heartbeat: Duration::from_secs(15),
+            mailbox: 256,
+            max_sessions: 10,
+            seam: Duration::from_secs(2),
+        };
+        let pool = SinkPool::new(Arc::clone(&streams), 1);
+        let registry = RegistryActor::new(store.shared(), Arc::clone(&streams), types.clone(), pool).start();
+        let broadcast = BroadcastActor::new(store.shared(), Arc::new(types.clone()), live.clone()).start();
         let state = AppState {
             http: Arc::new(http),
-            live: Arc::new(LiveSettings {
-                heartbeat: Duration::from_secs(15),
-                mailbox: 256,
-                max_sessions: 10,
-                seam: Duration::from_secs(2),
-            }),
-            streams: Arc::new(stream_settings()),
-            appender: Appender::new(StoreActor::new(shared.clone(), 64).start()),
-            store: shared,
-            registry: FakeRegistry { types: types.clone(), next: 100 }.start().into(),
+            live: Arc::new(live),
+            streams,
+            appender: Appender::new(StoreActor::new(store.shared(), 64).start()),
+            store: store.shared(),
+            registry: registry.into(),
             types,
             clock: Arc::new(StoreClock::default()),
-            broadcast: Context::<crate::live::BroadcastActor>::new().address(),
+            broadcast,
             stopping: Arc::new(AtomicBool::new(false)),
             in_flight: Arc::new(AtomicUsize::new(0)),
         };
+        let loaded = async {
+            while !state.types.is_loaded() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), loaded).await.expect("the registry is read in time");
         Self { state, store }
+    }
+
+    /// Registers a permanent type as a client does. Its streams are webhooks to a port where nobody listens.
+    pub async fn register(&self, name: &str, streams: &[&str]) -> TypeNo {
+        let stream = |name: &&str| json!({"source": "webhook", "name": name, "uri": "http://127.0.0.1:1/"});
+        let streams: Vec<_> = streams.iter().map(stream).collect();
+        let body = json!({"type": name, "ttl": "permanent", "streams": streams}).to_string();
+        let (status, stored) = self.send("PUT", "/api/events/register", body).await;
+        assert_eq!(status, 201, "{stored}");
+        self.state.types.get(name).unwrap().type_no
     }
 
     /// One request: status, headers and body.
@@ -170,62 +181,5 @@ impl Hub {
     /// A request without a body.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         self.json(TestRequest::with_uri(path)).await
-    }
-}
-
-struct FakeRegistry {
-    types: TypeView,
-    next: u16,
-}
-
-impl Actor for FakeRegistry {
-    type Context = Context<Self>;
-}
-
-impl Handler<Register> for FakeRegistry {
-    type Result = Result<Registered, ApiError>;
-
-    fn handle(&mut self, register: Register, _: &mut Self::Context) -> Self::Result {
-        let known = self.types.get(register.name.as_str());
-        self.next += 1;
-        let fresh = entry(register.name.as_str(), known.as_ref().map_or(self.next, |e| e.type_no.get()), &[]);
-        let fresh = Arc::new(TypeEntry {
-            ttl: register.ttl,
-            revision: u64::from(self.next),
-            ..Arc::try_unwrap(fresh).unwrap()
-        });
-        self.types.put_in_test(fresh.clone());
-        Ok(Registered { created: known.is_none_or(|e| !e.registered), entry: fresh, new_secrets: Vec::new() })
-    }
-}
-
-impl Handler<Unregister> for FakeRegistry {
-    type Result = Result<(), ApiError>;
-
-    fn handle(&mut self, Unregister(name): Unregister, _: &mut Self::Context) -> Self::Result {
-        let known = self.types.get(name.as_str()).filter(|e| e.registered).ok_or_else(|| ApiError::not_found("x"))?;
-        self.next += 1;
-        let gone = entry(name.as_str(), known.type_no.get(), &[]);
-        let gone = TypeEntry { registered: false, revision: u64::from(self.next), ..Arc::try_unwrap(gone).unwrap() };
-        self.types.put_in_test(Arc::new(gone));
-        Ok(())
-    }
-}
-
-impl Handler<Learn> for FakeRegistry {
-    type Result = ();
-
-    fn handle(&mut self, Learn(records): Learn, _: &mut Self::Context) {
-        for record in records {
-            self.types.put_in_test(entry(record.name.as_str(), record.type_no.get(), &[]));
-        }
-    }
-}
-
-impl Handler<Statuses> for FakeRegistry {
-    type Result = MessageResult<Statuses>;
-
-    fn handle(&mut self, _: Statuses, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Vec::new())
     }
 }
