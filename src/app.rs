@@ -75,7 +75,6 @@ impl Core {
 /// # Errors
 /// When it cannot start.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
-    raise_descriptor_limit(settings.live.max_sessions);
     let store = open(&settings)?;
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
@@ -95,6 +94,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         in_flight: Arc::new(AtomicUsize::new(0)),
     };
     let server = listen(&settings, state)?;
+    raise_descriptor_limit(settings.live.max_sessions);
     let handle = server.handle();
     let running = actix::spawn(server);
     tokio::select! {

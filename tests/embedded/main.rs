@@ -7,6 +7,5 @@ mod feed;
 mod folder;
 mod outbox;
 mod restart;
-mod speed;
 mod support;
 mod sweep;
