@@ -51,7 +51,7 @@ impl TypeNames for TypeView {
     }
 }
 
-/// The core actors, each on an arbiter of its own.
+/// The core actors.
 struct Core {
     store: Addr<StoreActor>,
     registry: Addr<RegistryActor>,
@@ -152,7 +152,8 @@ fn start_core(
     let (pool, streams) = (SinkPool::new(Arc::clone(streams), settings.stream_workers), Arc::clone(streams));
     let live = settings.live.clone();
     Core {
-        store: StoreActor::start_in_arbiter(&Arbiter::new().handle(), move |_| StoreActor::new(for_store, mailbox)),
+        // On this thread, where the store's connections live as well: a flush then changes threads twice, not four times.
+        store: StoreActor::new(for_store, mailbox).start(),
         registry: RegistryActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             RegistryActor::new(for_registry, streams, registry_view, pool)
         }),
