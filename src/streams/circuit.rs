@@ -98,9 +98,11 @@ impl Circuit {
         }
     }
 
-    /// The other side may be there again: the next probe need not wait for its time.
+    /// The other side may be there again: the next probe need not wait for its time. Heard once, until a
+    /// probe finds nobody again; else the stream would ask without end.
     pub fn probe_soon(&mut self, now: Instant) {
         if let Some(open) = &mut self.open {
+            open.unreachable = false;
             let earliest = open.last_probe.map_or(now, |last| last + MIN_PROBE).max(now);
             open.probe_at = open.probe_at.min(earliest);
         }
@@ -128,7 +130,7 @@ impl Circuit {
         self.is_open() || self.failures >= THRESHOLD
     }
 
-    /// Whether it holds back because the other side was not there.
+    /// Whether it holds back because the other side was not there, and has not heard since that it is back.
     pub fn unreachable(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.unreachable && open.probe.is_none())
     }

@@ -173,8 +173,8 @@ impl Driver {
                     self.circuit.probe_soon(now);
                     if let Some(probe_at) = self.circuit.probe_at() {
                         self.window.hurry(probe_at);
-                        // What is due at the probe's old time is not due yet in the outbox.
-                        self.due_at.get_or_insert(probe_at);
+                        // In the outbox everything is due at the probe's old time.
+                        self.make_due_at = Some(now);
                     }
                 }
                 () = sleep_until(wake_at) => {}

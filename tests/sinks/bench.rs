@@ -14,10 +14,11 @@ use event_source_api::streams::{
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Longest wait for something that is to happen.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -55,6 +56,10 @@ pub struct Other {
     act: Box<Act>,
     timeout: Duration,
     pub gate: Semaphore,
+    /// Whether a sink that waits for the other side is told that it is there again.
+    pub back: watch::Sender<bool>,
+    /// How often a sink was asked to wait for that.
+    pub waits: AtomicUsize,
     ids: Mutex<Vec<EventId>>,
     attempts: Mutex<HashMap<EventId, u32>>,
     log: Mutex<Vec<Seen>>,
@@ -138,6 +143,11 @@ impl Sink for Scripted {
     fn timeout(&self) -> Duration {
         self.0.timeout
     }
+
+    async fn recovered(&self) {
+        self.0.waits.fetch_add(1, Ordering::Relaxed);
+        let _ = self.0.back.subscribe().wait_for(|back| *back).await;
+    }
 }
 
 /// Where the stream's outbox is, until it is dropped.
@@ -208,6 +218,8 @@ impl Bench {
             act: Box::new(act),
             timeout: Duration::from_secs(5),
             gate: Semaphore::new(0),
+            back: watch::Sender::new(false),
+            waits: AtomicUsize::new(0),
             ids: Mutex::default(),
             attempts: Mutex::default(),
             log: Mutex::default(),

@@ -2,11 +2,14 @@
 
 use super::bench::*;
 use event_source_api::streams::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 both_stores!(
     a_dead_other_side_uses_up_no_attempts_and_is_probed_one_at_a_time,
     a_failing_stream_recovers_with_everything_due_at_once,
+    what_waits_for_an_other_side_that_is_back_is_due_at_once,
     one_bad_event_holds_back_no_other
 );
 
@@ -42,6 +45,27 @@ async fn a_failing_stream_recovers_with_everything_due_at_once(home: Home) {
     bench.drained().await;
     assert!(Instant::now() < back + Duration::from_secs(3));
     assert_eq!(bench.counts().await.dead, 0);
+    bench.end().await;
+}
+
+async fn what_waits_for_an_other_side_that_is_back_is_due_at_once(home: Home) {
+    let there = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&there);
+    let act = move |_, _| Step::End(if seen.load(Ordering::Relaxed) { Outcome::Delivered } else { away() });
+    let mut bench = Bench::new(home, 4, Duration::from_secs(60), act);
+    // Longer than the test waits: without a word of the sink nothing comes again in time.
+    bench.spec.retry = Retry { attempts: 5, first: 2 * SOON, max: 2 * SOON };
+    bench.send(1).await;
+    let handle = bench.start();
+    until("it is failing", async || handle.status().await.state == StreamState::Failing).await;
+    until("the outbox has it back, for later", async || bench.counts().await.failed == 1).await;
+    there.store(true, Ordering::Relaxed);
+    bench.other.back.send_replace(true);
+    bench.drained().await;
+    assert_eq!(bench.counts().await.delivered, 1);
+    // Once a step while it is away: told that the other side is back, it does not ask again and again.
+    let waits = bench.other.waits.load(Ordering::Relaxed);
+    assert!(waits < 200, "{waits}");
     bench.end().await;
 }
 
