@@ -24,14 +24,17 @@ impl Broker {
     pub async fn connect(url: &str) -> Self {
         let connect = async {
             loop {
-                match Connection::connect(url, ConnectionProperties::default()).await {
-                    Ok(connection) => return connection,
-                    // The port of a starting broker is open before the broker is.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                // The port of a starting broker is open before the broker is, and who comes too early may be
+                // left waiting for ever.
+                let dial = Connection::connect(url, ConnectionProperties::default());
+                match tokio::time::timeout(Duration::from_secs(3), dial).await {
+                    Ok(Ok(connection)) => return connection,
+                    Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+                    Err(_) => {}
                 }
             }
         };
-        let connection = within(PATIENCE, "a connection to RabbitMQ", connect).await;
+        let connection = within(3 * PATIENCE, "a connection to RabbitMQ", connect).await;
         let channel = connection.create_channel().await.expect("a channel");
         Self { connection, channel }
     }
