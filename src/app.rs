@@ -78,14 +78,14 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let store = open(&settings)?;
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
-    let core = start_core(&settings, &store, &view, &streams);
+    let (core, appender) = start_core(&settings, &store, &view, &streams);
     let stopping = Arc::new(AtomicBool::new(false));
     let state = AppState {
         http: Arc::new(settings.http.clone()),
         live: Arc::new(settings.live.clone()),
         streams,
         store: Arc::clone(&store),
-        appender: Appender::new(core.store.clone()),
+        appender,
         types: view,
         clock: Arc::default(),
         registry: core.registry.clone().into(),
@@ -145,22 +145,24 @@ fn start_core(
     store: &Arc<dyn Store>,
     view: &TypeView,
     streams: &Arc<crate::streams::StreamSettings>,
-) -> Core {
+) -> (Core, Appender) {
     let mailbox = settings.http.max_in_flight;
-    let (for_store, for_registry, for_broadcast) = (Arc::clone(store), Arc::clone(store), Arc::clone(store));
+    let (for_registry, for_broadcast) = (Arc::clone(store), Arc::clone(store));
+    // On this thread, where the store's connections live as well: a flush changes threads twice, not four times.
+    let (store, appender) = StoreActor::open(Arc::clone(store), mailbox);
     let (registry_view, live_view) = (view.clone(), view.clone());
     let (pool, streams) = (SinkPool::new(Arc::clone(streams), settings.stream_workers), Arc::clone(streams));
     let live = settings.live.clone();
-    Core {
-        // On this thread, where the store's connections live as well: a flush then changes threads twice, not four times.
-        store: StoreActor::new(for_store, mailbox).start(),
+    let core = Core {
+        store,
         registry: RegistryActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             RegistryActor::new(for_registry, streams, registry_view, pool)
         }),
         broadcast: BroadcastActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             BroadcastActor::new(for_broadcast, Arc::new(live_view), live)
         }),
-    }
+    };
+    (core, appender)
 }
 
 fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server, RunError> {

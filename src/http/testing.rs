@@ -125,7 +125,7 @@ impl Hub {
             http: Arc::new(http),
             live: Arc::new(live),
             streams,
-            appender: Appender::new(StoreActor::new(store.shared(), 64).start()),
+            appender: StoreActor::open(store.shared(), 64).1,
             store: store.shared(),
             registry: registry.into(),
             types,

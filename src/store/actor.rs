@@ -2,12 +2,13 @@
 //!
 //! While one flush is in flight the actor collects what arrives; when the flush ends, everything
 //! collected goes out as the next one. There is no timer: an idle hub answers at once, a busy one in
-//! batches. Requests hand over with `try_send` and wait on a oneshot.
+//! batches. Requests leave their events in a bounded queue and wait on a oneshot; the actor is told only
+//! when it is not going to look anyway, so that its thread is not woken by every request of a busy hub.
 
 use super::{AppendGroup, Appended, Store, StoreError};
 use actix::prelude::*;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// Most events in one flush: past this Redis' scripts gain nothing and block others for longer.
@@ -19,9 +20,8 @@ const MAX_BYTES: usize = 4 << 20;
 pub type AppendReply = Result<Vec<Result<Appended, StoreError>>, StoreError>;
 
 /// Groups of one request, at most one a type.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Append {
+#[derive(Debug)]
+struct Append {
     groups: Vec<AppendGroup>,
     reply: oneshot::Sender<AppendReply>,
 }
@@ -36,46 +36,82 @@ impl Append {
     }
 }
 
-/// Hands groups to the StoreActor. Keep one for as long as a worker lives: actix gives every new clone
-/// of an address a free slot, whatever the mailbox limit.
-#[derive(Debug, Clone)]
-pub struct Appender(Addr<StoreActor>);
+/// What requests have handed over and the actor has not taken yet.
+#[derive(Debug, Default)]
+struct Queue {
+    appends: VecDeque<Append>,
+    /// The actor will look by itself: it is flushing, or has been told to.
+    awake: bool,
+    /// The actor is gone: nobody would answer.
+    closed: bool,
+}
 
-impl Appender {
-    /// A handle on a running actor.
-    pub fn new(addr: Addr<StoreActor>) -> Self {
-        Self(addr)
-    }
+#[derive(Debug, Clone, Default)]
+struct Shared(Arc<Mutex<Queue>>);
 
-    /// Appends groups (at most one a type) and waits until they are durable.
-    ///
-    /// # Errors
-    /// When the store failed, or the actor's mailbox is full.
-    pub async fn append(&self, groups: Vec<AppendGroup>) -> AppendReply {
-        let (reply, answer) = oneshot::channel();
-        match self.0.try_send(Append { groups, reply }) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store actor is gone".into()))),
-            Err(SendError::Full(_)) => Err(StoreError::Unavailable("too many appends are waiting".into())),
-            Err(SendError::Closed(_)) => Err(StoreError::Unavailable("the hub is shutting down".into())),
-        }
+impl Shared {
+    // The queue is whole between statements: a panic elsewhere does not make it wrong.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Collects appends and flushes them one batch at a time. Runs on an arbiter of its own.
+/// Hands groups to the StoreActor.
+#[derive(Debug, Clone)]
+pub struct Appender {
+    actor: Addr<StoreActor>,
+    queue: Shared,
+    /// Most appends that may wait; more are refused.
+    limit: usize,
+}
+
+impl Appender {
+    /// Appends groups (at most one a type) and waits until they are durable.
+    ///
+    /// # Errors
+    /// When the store failed, or too many appends are waiting.
+    pub async fn append(&self, groups: Vec<AppendGroup>) -> AppendReply {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Unavailable("the hub is shutting down".into());
+        let tell = {
+            let mut queue = self.queue.lock();
+            if queue.closed {
+                return Err(gone());
+            }
+            if queue.appends.len() >= self.limit {
+                return Err(StoreError::Unavailable("too many appends are waiting".into()));
+            }
+            queue.appends.push_back(Append { groups, reply });
+            !std::mem::replace(&mut queue.awake, true)
+        };
+        if tell && self.actor.try_send(Look).is_err() {
+            // Its mailbox takes one of these at a time, so it can only be closed.
+            return Err(gone());
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store actor is gone".into())))
+    }
+}
+
+/// Something is in the queue.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Look;
+
+/// Collects appends and flushes them one batch at a time.
 pub struct StoreActor {
     store: Arc<dyn Store>,
-    /// Taken from the mailbox, not yet flushed. Bounded by admission at HTTP: each holds a request open.
-    waiting: VecDeque<Append>,
+    queue: Shared,
     flushing: bool,
-    mailbox: usize,
     /// Whoever asked to be told once nothing is waiting or in flight.
     drained: Vec<oneshot::Sender<()>>,
 }
 
 impl StoreActor {
-    /// An actor whose mailbox holds `mailbox` appends; more are refused.
-    pub fn new(store: Arc<dyn Store>, mailbox: usize) -> Self {
-        Self { store, waiting: VecDeque::new(), flushing: false, mailbox, drained: Vec::new() }
+    /// Starts an actor on this thread's arbiter, with at most `limit` appends waiting.
+    pub fn open(store: Arc<dyn Store>, limit: usize) -> (Addr<Self>, Appender) {
+        let queue = Shared::default();
+        let actor = Self { store, queue: queue.clone(), flushing: false, drained: Vec::new() }.start();
+        (actor.clone(), Appender { actor, queue, limit })
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
@@ -102,34 +138,41 @@ impl StoreActor {
         }));
     }
 
+    /// Takes what goes into one flush; when that is nothing, the next append has to tell.
     fn next_batch(&mut self) -> Vec<Append> {
         let (mut events, mut bytes) = (0, 0);
         let mut batch = Vec::new();
-        while let Some(next) = self.waiting.front() {
+        let mut queue = self.queue.lock();
+        while let Some(next) = queue.appends.front() {
             events += next.events();
             bytes += next.bytes();
             if !batch.is_empty() && (events > MAX_EVENTS || bytes > MAX_BYTES) {
                 break;
             }
-            batch.extend(self.waiting.pop_front());
+            batch.extend(queue.appends.pop_front());
         }
+        queue.awake = !batch.is_empty();
         batch
+    }
+}
+
+impl Drop for StoreActor {
+    /// Whoever still waits is told at once that nobody will answer.
+    fn drop(&mut self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.appends.clear();
     }
 }
 
 impl Actor for StoreActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(self.mailbox);
-    }
 }
 
-impl Handler<Append> for StoreActor {
+impl Handler<Look> for StoreActor {
     type Result = ();
 
-    fn handle(&mut self, append: Append, ctx: &mut Self::Context) {
-        self.waiting.push_back(append);
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
         self.flush(ctx);
     }
 }

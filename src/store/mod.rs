@@ -12,7 +12,7 @@ pub mod redis;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use actor::{Append, AppendReply, Appender, Drain, StoreActor};
+pub use actor::{AppendReply, Appender, Drain, StoreActor};
 pub use messages::*;
 
 use crate::event::{EventId, EventType, Millis, Position, TypeNo};
