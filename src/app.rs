@@ -146,10 +146,11 @@ fn start_core(
     view: &TypeView,
     streams: &Arc<crate::streams::StreamSettings>,
 ) -> (Core, Appender) {
-    let mailbox = settings.http.max_in_flight;
+    // Each waiting append is a request in flight: admission is the tighter bound.
+    let waiting = settings.http.max_in_flight;
     let (for_registry, for_broadcast) = (Arc::clone(store), Arc::clone(store));
     // On this thread, where the store's connections live as well: a flush changes threads twice, not four times.
-    let (store, appender) = StoreActor::open(Arc::clone(store), mailbox);
+    let (store, appender) = StoreActor::open(Arc::clone(store), waiting);
     let (registry_view, live_view) = (view.clone(), view.clone());
     let (pool, streams) = (SinkPool::new(Arc::clone(streams), settings.stream_workers), Arc::clone(streams));
     let live = settings.live.clone();
