@@ -17,6 +17,7 @@ pub use messages::*;
 
 use crate::event::{EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -88,6 +89,29 @@ pub trait Store: Send + Sync + 'static {
         after: Option<Position>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Puts dead letters back into the outbox, due at once and with no failed attempts. Answers how many.
+    /// Only a stream that is (still, or again) registered may be asked for it.
+    async fn retry_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError>;
+
+    /// Deletes dead letters; their events' state at the stream is [`DeliveryState::Dropped`] from then on.
+    /// Answers how many.
+    async fn delete_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError>;
+
+    /// Makes dead letters of everything in the outbox, also of what is claimed (its claims are lost). `reason`
+    /// is the last error of those that have none. Answers how many.
+    async fn bury(&self, stream: &StreamKey, reason: &str) -> Result<u64, StoreError>;
+
+    /// Queues stored events again, in commit order, due at once. Those that are dead letters are so no more.
+    /// An event from before the stream is delivered, not [`DeliveryState::None`], once a replay has brought it there.
+    async fn replay(&self, replay: Replay) -> Result<Replayed, StoreError>;
+
+    /// Adds to a stream's attempts, oldest first; the newest 1000 are kept, for `dead_ttl` after the last.
+    /// What they say is the caller's affair.
+    async fn record_attempts(&self, stream: &StreamKey, attempts: Vec<Bytes>) -> Result<(), StoreError>;
+
+    /// What [`record_attempts`](Self::record_attempts) was given, newest first.
+    async fn attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError>;
 
     /// Every type ever registered, and the registry's version.
     async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError>;
