@@ -45,6 +45,18 @@ local function head(chunk)
   return first, string.byte(chunk, at + 1), at + 1
 end
 
+-- Where each event's bytes of a chunk begin: by its number from 0, and after the last one.
+local function starts_of(chunk, count, at)
+  local starts, byte = {}, at + 1
+  for i = 0, count - 1 do
+    starts[i] = byte
+    local length, after = varint(chunk, byte)
+    byte = after + length
+  end
+  starts[count] = byte
+  return starts
+end
+
 -- The events at positions from..to-1 of a chunk, as chunks.
 --
 -- Pieces are blocks of 64, 32, 16 … 1 positions, aligned to their size and clipped by the chunk they were appended in. So
@@ -54,14 +66,7 @@ local function pieces(chunk, from, to)
   local first, count, at = head(chunk)
   local stop = first + count
   if from == first and to == stop then return { chunk } end
-  local revision, starts = string.sub(chunk, 9, at - 1), {}
-  local byte = at + 1
-  for i = 0, count - 1 do
-    starts[i] = byte
-    local length, after = varint(chunk, byte)
-    byte = after + length
-  end
-  starts[count] = byte
+  local revision, starts = string.sub(chunk, 9, at - 1), starts_of(chunk, count, at)
   local cut = {}
   while from < to do
     local size, last = 64, nil
@@ -76,6 +81,27 @@ local function pieces(chunk, from, to)
     from = last
   end
   return cut
+end
+
+-- Every piece of a chunk that there can be besides itself, as {first, first after, piece}.
+local function blocks(chunk)
+  local first, count, at = head(chunk)
+  local stop = first + count
+  local revision, starts = string.sub(chunk, 9, at - 1), starts_of(chunk, count, at)
+  local all, size = {}, 64
+  while size >= 1 do
+    local block = first - first % size
+    while block < stop do
+      local from, to = math.max(block, first), math.min(block + size, stop)
+      if to - from < count then
+        all[#all + 1] = { from, to, struct.pack('>I8', from) .. revision .. string.char(to - from)
+          .. string.sub(chunk, starts[from - first], starts[to - first] - 1) }
+      end
+      block = block + size
+    end
+    size = size / 2
+  end
+  return all
 end
 
 -- Redis' clock in Unix milliseconds.

@@ -5,7 +5,7 @@
 -- KEYS  1 any key of the partition, as in append.lua
 -- ARGV  1 prefix; 2 partition; 3 type number; 4 position; 5 how long dead letters are kept, in ms; then names of streams
 -- Answer {now, chunk or '', {client, seconds from commit to mark, …}, for each stream
---         {0} not found anywhere | {1, score in the outbox, "attempts:last error" or ''} | {2, dead letter} | {3} dropped}
+--         {0, 1 when it was replayed} not found anywhere | {1, score in the outbox, "attempts:last error" or ''} | {2, dead letter} | {3} dropped}
 
 local p, type, v, dead_ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local chunk = find(p, type, v)
@@ -53,6 +53,10 @@ for i = 6, #ARGV do
       state = { 3 }
     end
   end
-  answer[#answer + 1] = state or { 0 }
+  if not state then
+    local range = redis.call('ZRANGE', PREFIX .. 're' .. tail, '(' .. string.format('%.0f', ms_of(v)), '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+    state = { 0, range and tonumber(string.match(range, '^%d+')) <= ms_of(v) and 1 or 0 }
+  end
+  answer[#answer + 1] = state
 end
 return answer

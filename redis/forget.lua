@@ -6,7 +6,7 @@
 -- ARGV  1, 2 as in stream.lua; 3 how long dead letters are kept, in ms
 -- Answer 1
 
-redis.call('UNLINK', OUT, N, TRY, GONE)
+redis.call('UNLINK', OUT, N, TRY, GONE, ATT, RE)
 redis.call('ZREM', DUE, MEMBER)
 redis.call('PEXPIRE', DEAD, ARGV[3])
 redis.call('PEXPIRE', DAT, ARGV[3])

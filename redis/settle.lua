@@ -71,11 +71,7 @@ if #ARGV > 6 or has_tries then
       end
       going = score
       if exception and exception.what == 'd' then
-        local position = string.format('%.0f', v)
-        redis.call('ZREMRANGEBYSCORE', DEAD, position, position)
-        redis.call('ZADD', DEAD, position, struct.pack('>I8', NOW) .. to_varint(tonumber(exception.attempts))
-          .. to_varint(#exception.error) .. exception.error .. pieces(chunk, v, v + 1)[1])
-        redis.call('ZADD', DAT, NOW, position)
+        add_letter(string.format('%.0f', v), tonumber(exception.attempts), exception.error, pieces(chunk, v, v + 1)[1])
       end
     end
     close(first + count)

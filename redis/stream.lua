@@ -10,9 +10,12 @@
 --       7 due:{p}               streams by their earliest due time
 --       8 last:{p}              type -> last position
 --       9 ttl:{p}               type -> lifetime in ms (-1 permanent)
+--      10 att:{p}:TYPE:STREAM   newest attempts, newest first
+--      11 re:{p}:TYPE:STREAM    ranges that were replayed, "first ms:first ms after" by the latter
 -- ARGV  1 type number           2 the stream's member of `due`
 
 local OUT, N, TRY, DEAD, DAT, GONE, DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local ATT, RE = KEYS[10], KEYS[11]
 local TYPE, MEMBER = ARGV[1], ARGV[2]
 
 -- Times in the outbox are by the stream's clock: Redis' own, but never behind the type's last position. When Redis'
@@ -57,6 +60,14 @@ local function reindex()
   end
 end
 
+-- Forgets which dead letters are no more of events that have expired themselves.
+local function trim_gone()
+  local ttl = tonumber(redis.call('HGET', KEYS[9], TYPE) or -1)
+  if ttl >= 0 then
+    redis.call('ZREMRANGEBYSCORE', GONE, '-inf', string.format('%.0f', (NOW - ttl - EPOCH) * 512))
+  end
+end
+
 -- Takes dead letters that are older than `dead_ttl` ms out, leaving word that they were there. At most 1000 a call.
 local function trim_dead(dead_ttl)
   local old = redis.call('ZRANGE', DAT, '-inf', NOW - dead_ttl, 'BYSCORE', 'LIMIT', 0, 1000)
@@ -65,10 +76,40 @@ local function trim_dead(dead_ttl)
     redis.call('ZREM', DAT, v)
     redis.call('ZADD', GONE, v, v)
   end
-  if #old > 0 then
-    local ttl = tonumber(redis.call('HGET', KEYS[9], TYPE) or -1)
-    if ttl >= 0 then
-      redis.call('ZREMRANGEBYSCORE', GONE, '-inf', string.format('%.0f', (NOW - ttl - EPOCH) * 512))
+  if #old > 0 then trim_gone() end
+end
+
+-- Makes the event at `position` (a text), alone in `chunk`, a dead letter.
+local function add_letter(position, attempts, error, chunk)
+  redis.call('ZREMRANGEBYSCORE', DEAD, position, position)
+  redis.call('ZADD', DEAD, position, struct.pack('>I8', NOW) .. to_varint(attempts) .. to_varint(#error) .. error .. chunk)
+  redis.call('ZADD', DAT, NOW, position)
+end
+
+-- The chunk in a dead letter.
+local function letter_chunk(letter)
+  local _, after = varint(letter, 9)
+  local length, text_at = varint(letter, after)
+  return string.sub(letter, text_at + length)
+end
+
+-- Ranges kept of replays; beyond that the oldest two are joined, and what lies between them counts as replayed.
+local MAX_RANGES = 1000
+
+-- Notes that events committed in from <= ms < to were queued again: absence now means delivery, whatever their revision.
+local function note_replay(from, to)
+  local first, stop = from, to
+  for _, range in ipairs(redis.call('ZRANGE', RE, string.format('%.0f', from), '+inf', 'BYSCORE')) do
+    local a, b = string.match(range, '^(%d+):(%d+)$')
+    if tonumber(a) <= to then
+      first, stop = math.min(first, tonumber(a)), math.max(stop, tonumber(b))
+      redis.call('ZREM', RE, range)
     end
+  end
+  local range = string.format('%.0f:%.0f', first, stop)
+  redis.call('ZADD', RE, string.format('%.0f', stop), range)
+  if redis.call('ZCARD', RE) > MAX_RANGES then
+    local oldest = redis.call('ZPOPMIN', RE, 2)
+    redis.call('ZADD', RE, oldest[4], string.match(oldest[1], '^%d+') .. ':' .. string.match(oldest[3], '%d+$'))
   end
 end

@@ -61,8 +61,8 @@ pub(super) fn marked_at(created: Millis, seconds: i64) -> Millis {
 fn state(answer: Value, stream: &StreamSince, revision: u64) -> Result<DeliveryState, StoreError> {
     let mut answer = Answer::of(answer)?;
     match int(&answer.next())? {
-        // Nowhere: delivered, unless it never had an entry for this stream.
-        0 if revision < stream.since => Ok(DeliveryState::None),
+        // Nowhere: delivered, unless it never had an entry for this stream, not by a replay either.
+        0 if revision < stream.since && int(&answer.next())? == 0 => Ok(DeliveryState::None),
         0 => Ok(DeliveryState::Delivered),
         1 => {
             let score = score(&answer.next())?.unwrap_or_default();

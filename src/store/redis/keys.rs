@@ -48,13 +48,23 @@ impl Keys {
         format!("{}:{type_no}:{hour}", self.of("ev", partition(type_no)))
     }
 
+    /// Hash: hour → events ever committed in it.
+    pub(super) fn hours(&self, type_no: TypeNo) -> String {
+        format!("{}:{type_no}", self.of("hours", partition(type_no)))
+    }
+
+    /// Newest attempts of a stream.
+    pub(super) fn attempts(&self, stream: &StreamKey) -> String {
+        format!("{}:{}:{}", self.of("att", partition(stream.type_no)), stream.type_no, stream.name)
+    }
+
     /// Hash: a client's marks in a minute.
     pub(super) fn marks(&self, type_no: TypeNo, minute: i64, client: &ClientId) -> String {
         format!("{}:{type_no}:{minute}:{client}", self.of("ok", partition(type_no)))
     }
 
     /// The keys that `stream.lua` expects, in its order.
-    pub(super) fn stream(&self, stream: &StreamKey) -> [String; 9] {
+    pub(super) fn stream(&self, stream: &StreamKey) -> [String; 11] {
         let p = partition(stream.type_no);
         let own = |kind| format!("{}:{}:{}", self.of(kind, p), stream.type_no, stream.name);
         [
@@ -67,6 +77,8 @@ impl Keys {
             self.due(p),
             self.last(p),
             self.of("ttl", p),
+            own("att"),
+            own("re"),
         ]
     }
 

@@ -13,12 +13,14 @@ mod chunk;
 mod connection;
 mod event;
 mod keys;
+mod letters;
 mod live;
 mod marks;
 mod merge;
 mod outbox;
 mod read;
 mod registry;
+mod replay;
 mod scripts;
 mod streams;
 mod value;
@@ -145,7 +147,7 @@ impl Store for RedisStore {
     }
 
     async fn make_due(&self, stream: &StreamKey) -> Result<(), StoreError> {
-        self.within(self.make_all_due(stream)).await
+        self.make_all_due(stream).await
     }
 
     async fn due(&self, within: Duration) -> Result<Vec<StreamKey>, StoreError> {
@@ -163,6 +165,31 @@ impl Store for RedisStore {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         self.within(self.list_dead(stream, after, limit)).await
+    }
+
+    // Of many steps, each of which gives up in time.
+    async fn retry_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError> {
+        self.take_letters(stream, letters, "retry").await
+    }
+
+    async fn delete_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError> {
+        self.take_letters(stream, letters, "delete").await
+    }
+
+    async fn bury(&self, stream: &StreamKey, reason: &str) -> Result<u64, StoreError> {
+        self.bury_all(stream, reason).await
+    }
+
+    async fn replay(&self, replay: Replay) -> Result<Replayed, StoreError> {
+        self.replay_range(&replay).await
+    }
+
+    async fn record_attempts(&self, stream: &StreamKey, attempts: Vec<Bytes>) -> Result<(), StoreError> {
+        self.within(self.add_attempts(stream, &attempts)).await
+    }
+
+    async fn attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError> {
+        self.within(self.list_attempts(stream)).await
     }
 
     async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
