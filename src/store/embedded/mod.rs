@@ -309,6 +309,25 @@ impl Store for EmbeddedStore {
         self.blocking(move |disk| detail::dead_letters(disk, now, ttl, &stream, after, limit)).await
     }
 
+    async fn retry_dead(&self, _: &StreamKey, _: crate::store::Letters) -> Result<u64, StoreError> {
+        Err(closed())
+    }
+    async fn delete_dead(&self, _: &StreamKey, _: crate::store::Letters) -> Result<u64, StoreError> {
+        Err(closed())
+    }
+    async fn bury(&self, _: &StreamKey, _: &str) -> Result<u64, StoreError> {
+        Err(closed())
+    }
+    async fn replay(&self, _: crate::store::Replay) -> Result<crate::store::Replayed, StoreError> {
+        Err(closed())
+    }
+    async fn record_attempts(&self, _: &StreamKey, _: Vec<bytes::Bytes>) -> Result<(), StoreError> {
+        Err(closed())
+    }
+    async fn attempts(&self, _: &StreamKey) -> Result<Vec<bytes::Bytes>, StoreError> {
+        Err(closed())
+    }
+
     async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
         self.door()?.ask(|core, _| Ok((core.registry.version, core.registry.all()))).await
     }
