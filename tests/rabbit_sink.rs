@@ -79,7 +79,7 @@ async fn drain(channel: &Channel, queue: &str) -> Vec<String> {
 async fn until_delivered(sink: &dyn Sink, delivery: &Delivery) -> Vec<Outcome> {
     let (began, mut before) = (Instant::now(), Vec::new());
     loop {
-        match sink.deliver(delivery).await {
+        match sink.deliver(delivery).await.outcome {
             Outcome::Delivered => return before,
             other => before.push(other),
         }
@@ -109,7 +109,7 @@ async fn a_message_says_what_it_is(env: &SinkEnv, channel: &Channel) {
     channel.queue_declare("plain".into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
     let sink = sink(env, json!({"exchange": "", "routingKey": "plain"}));
     let delivery = delivery(1);
-    assert_eq!(sink.deliver(&delivery).await, Outcome::Delivered);
+    assert_eq!(sink.deliver(&delivery).await.outcome, Outcome::Delivered);
     let message = channel.basic_get("plain".into(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
     assert_eq!(message.data, delivery.body);
     let properties = &message.properties;
@@ -132,43 +132,43 @@ async fn a_missing_exchange_is_declared_and_an_existing_one_used(
 ) {
     // Declared on the way, though nothing is bound to it yet.
     let fresh = sink(env, json!({"exchange": "fresh", "routingKey": "a.b", "mandatory": false}));
-    assert_eq!(fresh.deliver(&delivery(1)).await, Outcome::Delivered);
+    assert_eq!(fresh.deliver(&delivery(1)).await.outcome, Outcome::Delivered);
     // Durable and a topic, or this would be refused.
     declare(channel, "fresh", ExchangeKind::Topic, true).await;
     bind(channel, "fresh-queue", "fresh", "a.*").await;
-    assert_eq!(fresh.deliver(&delivery(2)).await, Outcome::Delivered);
+    assert_eq!(fresh.deliver(&delivery(2)).await.outcome, Outcome::Delivered);
     assert_eq!(drain(channel, "fresh-queue").await, [delivery(2).id.to_string()]);
 
     declare(channel, "existing", ExchangeKind::Fanout, false).await;
     bind(channel, "existing-queue", "existing", "").await;
     let any = sink(env, json!({"exchange": "existing", "routingKey": ""}));
-    assert_eq!(any.deliver(&delivery(3)).await, Outcome::Delivered);
+    assert_eq!(any.deliver(&delivery(3)).await.outcome, Outcome::Delivered);
     let same = sink(env, json!({"exchange": "existing", "routingKey": "", "exchangeType": "fanout"}));
-    assert_eq!(same.deliver(&delivery(4)).await, Outcome::Delivered, "the type is right, durable or not");
+    assert_eq!(same.deliver(&delivery(4)).await.outcome, Outcome::Delivered, "the type is right, durable or not");
     let other = sink(env, json!({"exchange": "existing", "routingKey": "", "exchangeType": "direct"}));
-    let outcome = other.deliver(&delivery(5)).await;
+    let outcome = other.deliver(&delivery(5)).await.outcome;
     assert!(matches!(&outcome, Outcome::Retry { error, .. } if error.contains("type")), "{outcome:?}");
     assert_eq!(drain(channel, "existing-queue").await.len(), 2);
 
     let direct =
         sink(env, json!({"exchange": "typed", "routingKey": "k", "exchangeType": "direct", "mandatory": false}));
-    assert_eq!(direct.deliver(&delivery(6)).await, Outcome::Delivered);
+    assert_eq!(direct.deliver(&delivery(6)).await.outcome, Outcome::Delivered);
     let probe = connection.create_channel().await.unwrap();
     declare(&probe, "typed", ExchangeKind::Direct, true).await;
     let odd = sink(env, json!({"exchange": "odd", "routingKey": "k", "exchangeType": "no-such-type"}));
     // The broker answers this by closing the connection, which must not be the common one.
-    let outcome = odd.deliver(&delivery(7)).await;
+    let outcome = odd.deliver(&delivery(7)).await.outcome;
     assert!(matches!(&outcome, Outcome::Retry { error, .. } if error.contains("no-such-type")), "{outcome:?}");
-    assert_eq!(direct.deliver(&delivery(8)).await, Outcome::Delivered);
+    assert_eq!(direct.deliver(&delivery(8)).await.outcome, Outcome::Delivered);
 }
 
 async fn a_message_that_no_queue_takes_is_not_delivered(env: &SinkEnv, channel: &Channel) {
     let stream = json!({"exchange": "lonely", "routingKey": "k"});
     let lonely = sink(env, stream.clone());
-    let outcome = lonely.deliver(&delivery(1)).await;
+    let outcome = lonely.deliver(&delivery(1)).await.outcome;
     assert!(matches!(&outcome, Outcome::Retry { error, .. } if error.contains("no queue")), "{outcome:?}");
     bind(channel, "lonely-queue", "lonely", "k").await;
-    assert_eq!(lonely.deliver(&delivery(1)).await, Outcome::Delivered);
+    assert_eq!(lonely.deliver(&delivery(1)).await.outcome, Outcome::Delivered);
     assert_eq!(drain(channel, "lonely-queue").await, [delivery(1).id.to_string()]);
 }
 
@@ -176,7 +176,7 @@ async fn many_attempts_at_a_time_keep_their_order_and_their_own_outcomes(env: &S
     channel.queue_declare("many".into(), QueueDeclareOptions::default(), FieldTable::default()).await.unwrap();
     let sink = sink(env, json!({"exchange": "", "routingKey": "many"}));
     let deliveries: Vec<Delivery> = (0..500).map(delivery).collect();
-    let outcomes = join_all(deliveries.iter().map(|delivery| sink.deliver(delivery))).await;
+    let outcomes = join_all(deliveries.iter().map(async |delivery| sink.deliver(delivery).await.outcome)).await;
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Delivered));
     let expected: Vec<String> = deliveries.iter().map(|delivery| delivery.id.to_string()).collect();
     assert!(drain(channel, "many").await == expected, "all, in the order of delivery");
@@ -198,7 +198,7 @@ async fn many_attempts_at_a_time_keep_their_order_and_their_own_outcomes(env: &S
         };
         let attempts = join_all(deliveries.iter().map(|delivery| async {
             tokio::time::sleep(Duration::from_micros(delivery.id.get() % 512 * 20)).await;
-            sink.deliver(delivery).await
+            sink.deliver(delivery).await.outcome
         }));
         let ((), outcomes) = tokio::join!(unbind, attempts);
         let there = drain(channel, "flicker-queue").await;
@@ -216,12 +216,12 @@ async fn trouble_of_one_stream_is_no_trouble_of_another(env: &SinkEnv, channel: 
     let troubled = sink(env, json!({"exchange": "short-lived", "routingKey": "k", "mandatory": false}));
     let steady = sink(env, json!({"exchange": "", "routingKey": "many"}));
     for n in 0..3 {
-        assert_eq!(troubled.deliver(&delivery(n)).await, Outcome::Delivered);
+        assert_eq!(troubled.deliver(&delivery(n)).await.outcome, Outcome::Delivered);
         channel.exchange_delete("short-lived".into(), ExchangeDeleteOptions::default()).await.unwrap();
         // The broker closes the channel upon the first; then the exchange is declared anew.
         let before = until_delivered(&*troubled, &delivery(n)).await;
         assert!(before.iter().all(|outcome| matches!(outcome, Outcome::Retry { .. })), "{before:?}");
-        assert_eq!(steady.deliver(&delivery(n)).await, Outcome::Delivered);
+        assert_eq!(steady.deliver(&delivery(n)).await.outcome, Outcome::Delivered);
     }
     assert_eq!(drain(channel, "many").await.len(), 3);
 }
@@ -229,11 +229,11 @@ async fn trouble_of_one_stream_is_no_trouble_of_another(env: &SinkEnv, channel: 
 async fn a_broker_that_was_away_is_used_again(env: &SinkEnv, rabbit: &mut RabbitServer) {
     let stream = json!({"exchange": "back", "routingKey": "k", "mandatory": false});
     let sink = sink(env, stream);
-    assert_eq!(sink.deliver(&delivery(1)).await, Outcome::Delivered);
+    assert_eq!(sink.deliver(&delivery(1)).await.outcome, Outcome::Delivered);
     rabbit.kill();
     for n in 0..3 {
         let began = Instant::now();
-        let outcome = sink.deliver(&delivery(n)).await;
+        let outcome = sink.deliver(&delivery(n)).await.outcome;
         assert!(matches!(outcome, Outcome::Unreachable { .. }), "{outcome:?}");
         assert!(began.elapsed() < Duration::from_secs(5));
     }
@@ -241,7 +241,7 @@ async fn a_broker_that_was_away_is_used_again(env: &SinkEnv, rabbit: &mut Rabbit
     assert!(told.is_err(), "it is still away");
     rabbit.restart();
     tokio::time::timeout(SOON, sink.recovered()).await.expect("it is back");
-    assert_eq!(sink.deliver(&delivery(1)).await, Outcome::Delivered);
+    assert_eq!(sink.deliver(&delivery(1)).await.outcome, Outcome::Delivered);
 }
 
 #[actix_web::test]
@@ -256,7 +256,7 @@ async fn a_broker_that_accepts_and_says_nothing_is_unreachable_in_time() {
     });
     let sink = sink(&env, json!({"exchange": "e", "routingKey": "k"}));
     let began = Instant::now();
-    let outcome = sink.deliver(&delivery(1)).await;
+    let outcome = sink.deliver(&delivery(1)).await.outcome;
     assert!(matches!(outcome, Outcome::Unreachable { .. }), "{outcome:?}");
     assert!(began.elapsed() <= sink.timeout() + Duration::from_secs(1));
     env.brokers.close().await;

@@ -132,7 +132,7 @@ async fn an_event_is_posted_as_standard_webhooks_has_it() {
         }),
     );
     let delivery = delivery(1);
-    assert_eq!(sink.deliver(&delivery).await, Outcome::Delivered);
+    assert_eq!(sink.deliver(&delivery).await.outcome, Outcome::Delivered);
 
     let seen = log.lock().unwrap().remove(0);
     assert_eq!((seen.method.as_str(), seen.path.as_str(), &seen.body), ("POST", "/200?q=1", &delivery.body));
@@ -157,7 +157,7 @@ async fn a_connection_is_kept_and_used_again() {
     let (addr, log) = server();
     let sink = hook(format!("http://{addr}/204"));
     for n in 0..10 {
-        assert_eq!(sink.deliver(&delivery(n)).await, Outcome::Delivered);
+        assert_eq!(sink.deliver(&delivery(n)).await.outcome, Outcome::Delivered);
     }
     let peers: HashSet<SocketAddr> = log.lock().unwrap().iter().map(|seen| seen.peer).collect();
     assert_eq!(peers.len(), 1);
@@ -173,14 +173,14 @@ async fn a_kept_connection_that_was_closed_is_no_failure() {
     .await;
     let sink = hook(format!("http://{addr}/"));
     for n in 0..5 {
-        assert_eq!(sink.deliver(&delivery(n)).await, Outcome::Delivered);
+        assert_eq!(sink.deliver(&delivery(n)).await.outcome, Outcome::Delivered);
     }
 }
 
 #[actix_web::test]
 async fn answers_mean_what_the_contract_says() {
     let (addr, log) = server();
-    let deliver = async |path: &str| hook(format!("http://{addr}{path}")).deliver(&delivery(0)).await;
+    let deliver = async |path: &str| hook(format!("http://{addr}{path}")).deliver(&delivery(0)).await.outcome;
     for path in ["/200", "/201", "/202", "/204", "/200/large/1000000"] {
         assert_eq!(deliver(path).await, Outcome::Delivered, "{path}");
     }
@@ -206,7 +206,7 @@ async fn answers_mean_what_the_contract_says() {
 #[actix_web::test]
 async fn an_error_line_is_short_and_harmless() {
     let (addr, _) = server();
-    let outcome = hook(format!("http://{addr}/500/nasty")).deliver(&delivery(0)).await;
+    let outcome = hook(format!("http://{addr}/500/nasty")).deliver(&delivery(0)).await.outcome;
     let Outcome::Retry { error, .. } = outcome else { panic!() };
     assert!(error.starts_with("500 Internal Server Error: no [31mway y"), "{error}");
     assert!(error.len() < 320 && !error.chars().any(char::is_control), "{error}");
@@ -230,7 +230,7 @@ async fn an_exchange_ends_in_time_wherever_it_hangs() {
     .await;
     for uri in [format!("http://{addr}/200/late"), format!("http://{silent}/"), format!("http://{dribble}/")] {
         let began = Instant::now();
-        let Outcome::Retry { error, .. } = hook(&uri).deliver(&delivery(0)).await else { panic!("{uri}") };
+        let Outcome::Retry { error, .. } = hook(&uri).deliver(&delivery(0)).await.outcome else { panic!("{uri}") };
         assert!(error.contains("1s500ms"), "{error}");
         assert!(began.elapsed() < Duration::from_secs(3), "{uri}");
     }
@@ -251,7 +251,7 @@ async fn no_more_of_an_answer_is_read_than_is_worth_it() {
     })
     .await;
     let began = Instant::now();
-    assert_eq!(hook(format!("http://{endless}/")).deliver(&delivery(0)).await, Outcome::Delivered);
+    assert_eq!(hook(format!("http://{endless}/")).deliver(&delivery(0)).await.outcome, Outcome::Delivered);
     assert!(began.elapsed() < Duration::from_secs(1));
     // What the sockets buffer is more than what is read.
     assert!(*written.lock().unwrap() < 32 << 20);
@@ -261,15 +261,15 @@ async fn no_more_of_an_answer_is_read_than_is_worth_it() {
 async fn a_host_that_is_not_there_is_unreachable() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for uri in [format!("http://{closed}/"), "http://no-such-host.invalid/".into()] {
-        let outcome = hook(&uri).deliver(&delivery(0)).await;
+        let outcome = hook(&uri).deliver(&delivery(0)).await.outcome;
         assert!(matches!(outcome, Outcome::Unreachable { .. }), "{uri} {outcome:?}");
     }
     // A server that speaks no TLS.
     let (addr, _) = server();
-    let outcome = hook(format!("https://{addr}/")).deliver(&delivery(0)).await;
+    let outcome = hook(format!("https://{addr}/")).deliver(&delivery(0)).await.outcome;
     assert!(matches!(outcome, Outcome::Unreachable { .. }), "{outcome:?}");
     let dropped = raw_server(|stream| async move { drop(stream) }).await;
-    let outcome = hook(format!("http://{dropped}/")).deliver(&delivery(0)).await;
+    let outcome = hook(format!("http://{dropped}/")).deliver(&delivery(0)).await.outcome;
     assert!(matches!(outcome, Outcome::Retry { .. }), "it was there, and took the request: {outcome:?}");
 }
 
@@ -278,7 +278,7 @@ async fn a_name_that_resolves_to_a_denied_address_is_not_connected_to() {
     let (addr, log) = server();
     let settings = settings(&["127.0.0.0/8", "::1/128"]);
     let sink = sink(&settings, json!({"source": "webhook", "uri": format!("http://localhost:{}/", addr.port())}));
-    let outcome = sink.deliver(&delivery(0)).await;
+    let outcome = sink.deliver(&delivery(0)).await.outcome;
     let Outcome::Retry { error, .. } = outcome else { panic!("{outcome:?}") };
     assert!(error.contains("webhook.deny"), "{error}");
     assert!(log.lock().unwrap().is_empty());

@@ -2,7 +2,7 @@
 
 use super::StoreClock;
 use crate::live::{BroadcastActor, LiveSettings};
-use crate::registry::{Learn, Register, Statuses, TypeView, Unregister};
+use crate::registry::{DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
 use crate::store::{Appender, Store};
 use crate::streams::StreamSettings;
 use actix::dev::ToEnvelope;
@@ -67,6 +67,10 @@ pub struct RegistryHandle {
     pub register: Recipient<Register>,
     /// Deletes a registration.
     pub unregister: Recipient<Unregister>,
+    /// Changes a stream's mailbox, concurrency or state.
+    pub tune: Recipient<Tune>,
+    /// Deletes a stream.
+    pub delete_stream: Recipient<DeleteStream>,
     /// Hands over records that this node had not seen.
     pub learn: Recipient<Learn>,
     /// Asks how this node's streams do.
@@ -75,13 +79,26 @@ pub struct RegistryHandle {
 
 impl<A> From<Addr<A>> for RegistryHandle
 where
-    A: Actor + Handler<Register> + Handler<Unregister> + Handler<Learn> + Handler<Statuses>,
-    A::Context: ToEnvelope<A, Register> + ToEnvelope<A, Unregister> + ToEnvelope<A, Learn> + ToEnvelope<A, Statuses>,
+    A: Actor
+        + Handler<Register>
+        + Handler<Unregister>
+        + Handler<Tune>
+        + Handler<DeleteStream>
+        + Handler<Learn>
+        + Handler<Statuses>,
+    A::Context: ToEnvelope<A, Register>
+        + ToEnvelope<A, Unregister>
+        + ToEnvelope<A, Tune>
+        + ToEnvelope<A, DeleteStream>
+        + ToEnvelope<A, Learn>
+        + ToEnvelope<A, Statuses>,
 {
     fn from(addr: Addr<A>) -> Self {
         Self {
             register: addr.clone().recipient(),
             unregister: addr.clone().recipient(),
+            tune: addr.clone().recipient(),
+            delete_stream: addr.clone().recipient(),
             learn: addr.clone().recipient(),
             statuses: addr.recipient(),
         }

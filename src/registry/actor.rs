@@ -3,14 +3,15 @@
 //! Every change goes to the store first, by compare-and-set on the record's revision, and comes into
 //! force here when the store has it. Changes made on other nodes are seen twice a second.
 
+use super::changes::{self, change};
 use super::sinks::SinkTable;
-use super::{Learn, Register, Registered, Statuses, StopStreams, TypeEntry, TypeView, Unregister, record};
+use super::{
+    DeleteStream, Learn, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeView, Unregister, record,
+};
 use crate::error::{ApiError, Code};
-use crate::event::{EventType, StreamName};
-use crate::store::{Put, PutType, Store, StoreError, StreamKey, TypeRecord};
+use crate::store::{Store, StoreError, StreamKey, TypeRecord};
 use crate::streams::{SinkEvent, SinkPool, SinkStatus, StreamSettings};
 use actix::prelude::*;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -21,8 +22,6 @@ const REFRESH: Duration = Duration::from_millis(400);
 const DUE: Duration = Duration::from_secs(1);
 /// How long a dropped stream may still get events from other nodes.
 const LATECOMERS: Duration = Duration::from_secs(3);
-/// Most repetitions of a change that lost against others.
-const MAX_CONFLICTS: usize = 32;
 /// Reports of SinkActors that may wait; a SinkActor that finds it full reports again.
 const EVENTS: usize = 1024;
 
@@ -59,12 +58,17 @@ impl RegistryActor {
         }
     }
 
-    fn learn(&mut self, record: &TypeRecord) {
+    fn learn(&mut self, record: &TypeRecord, ctx: &mut Context<Self>) {
         match record::decode(record, &self.settings) {
             Ok(entry) => {
                 let entry = Arc::new(entry);
                 if self.view.put(Arc::clone(&entry)) && !self.stopping {
                     self.sinks.follow(&entry, &self.view);
+                    for stream in entry.draining.iter().filter(|stream| stream.deleted) {
+                        let key = StreamKey { type_no: entry.type_no, name: stream.spec.name.clone() };
+                        // Nodes that have not heard of it may still give it events.
+                        ctx.run_later(LATECOMERS, move |actor, ctx| actor.forget(key, ctx));
+                    }
                 }
             }
             Err(e) => log::error!("type cannot be read, it is left as it was: type={} error={e}", record.name),
@@ -83,14 +87,14 @@ impl RegistryActor {
             }
             store.types().await.map(Some)
         };
-        ctx.spawn(read.into_actor(self).map(|answer: Result<_, StoreError>, actor, _| {
+        ctx.spawn(read.into_actor(self).map(|answer: Result<_, StoreError>, actor, ctx| {
             actor.refreshing = false;
             match answer {
                 Ok(None) => actor.store_answered(),
                 Ok(Some((version, records))) => {
                     actor.store_answered();
                     for record in &records {
-                        actor.learn(record);
+                        actor.learn(record, ctx);
                     }
                     actor.version = Some(version);
                     actor.view.set_loaded();
@@ -125,29 +129,23 @@ impl RegistryActor {
         }));
     }
 
-    /// Takes a dropped stream that has delivered everything out of the registry.
+    /// Takes a dropped stream that has delivered everything out of the registry, and a deleted one.
     fn forget(&mut self, key: StreamKey, ctx: &mut Context<Self>) {
         let Some(entry) = self.view.by_number(key.type_no).filter(|_| !self.stopping) else { return };
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let forget = async move {
-            // Events that came in the meantime are delivered first; then the stream reports again.
-            if store.counts(std::slice::from_ref(&key)).await?.first().is_none_or(|counts| counts.backlog > 0) {
-                return Ok(None);
+            let forgotten = changes::forget_stream(&*store, &settings, &entry.name, &key).await;
+            if matches!(forgotten, Ok(Some(_))) {
+                log::info!("dropped stream is gone: type={} stream={}", entry.name, key.name);
             }
-            let edit = |entry: &TypeEntry| {
-                let drains = entry.draining.iter().any(|s| s.spec.name == key.name);
-                drains.then(|| record::drained(entry, &key.name))
-            };
-            let record = change(&*store, &settings, &entry.name, edit).await?;
-            if record.is_some() {
-                store.forget_stream(&key).await?;
-                log::info!("dropped stream has delivered everything: type={} stream={}", entry.name, key.name);
-            }
-            Ok::<_, StoreError>(record)
+            (key, forgotten)
         };
-        ctx.spawn(forget.into_actor(self).map(|put, actor, _| match put {
-            Ok(record) => record.iter().for_each(|record| actor.learn(record)),
-            Err(e) => actor.store_failed(&e),
+        ctx.spawn(forget.into_actor(self).map(|(key, forgotten), actor, ctx| match forgotten {
+            Ok(record) => record.iter().for_each(|record| actor.learn(record, ctx)),
+            Err(e) => {
+                actor.store_failed(&e);
+                ctx.run_later(LATECOMERS, move |actor, ctx| actor.forget(key, ctx));
+            }
         }));
     }
 
@@ -156,105 +154,15 @@ impl RegistryActor {
         log::warn!("stream pauses: type={} stream={} reason={reason}", entry.name, key.name);
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let put = async move {
-            change(&*store, &settings, &entry.name, |entry| {
-                Some(record::paused(entry, &key.name, Some(reason.clone())))
-            })
-            .await
+            let tuning = Tuning { paused: Some(Some(reason)), ..Tuning::default() };
+            change(&*store, &settings, &entry.name, |entry| record::tuned(entry, &key.name, &tuning)).await
         };
-        ctx.spawn(put.into_actor(self).map(|put, actor, _| match put {
-            Ok(record) => record.iter().for_each(|record| actor.learn(record)),
+        ctx.spawn(put.into_actor(self).map(|put, actor, ctx| match put {
+            Ok(record) => record.iter().for_each(|record| actor.learn(record, ctx)),
             // The SinkActor holds back by itself; the other nodes find out when it is refused there too.
             Err(e) => actor.store_failed(&e),
         }));
     }
-}
-
-/// Changes a registered or deleted type's record: reads, edits, writes if nobody was faster, else again.
-/// `None` when there is no such type, or `edit` has nothing to change.
-async fn change(
-    store: &dyn Store,
-    settings: &StreamSettings,
-    name: &EventType,
-    edit: impl Fn(&TypeEntry) -> Option<Bytes>,
-) -> Result<Option<TypeRecord>, StoreError> {
-    for _ in 0..MAX_CONFLICTS {
-        let Some(current) = store.get_type(name).await? else { return Ok(None) };
-        let entry = record::decode(&current, settings).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let Some(config) = edit(&entry) else { return Ok(None) };
-        let put = PutType {
-            name: name.clone(),
-            ttl: current.ttl,
-            registered: current.registered,
-            config,
-            based_on: current.revision,
-        };
-        match store.put_type(put).await? {
-            Put::Stored(record) => return Ok(Some(record)),
-            Put::Conflict | Put::LimitReached => {}
-        }
-    }
-    Err(StoreError::Unavailable(format!("too many changes of type {name} at once")))
-}
-
-/// Whether the type was new, the stored record, and the streams whose secret was made now.
-type Written = (bool, TypeRecord, Vec<StreamName>);
-
-async fn register(store: &dyn Store, settings: &StreamSettings, wish: Register) -> Result<Written, ApiError> {
-    for _ in 0..MAX_CONFLICTS {
-        let current = store.get_type(&wish.name).await?;
-        let previous = current
-            .as_ref()
-            .map(|record| record::decode(record, settings))
-            .transpose()
-            .map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let created = !current.as_ref().is_some_and(|record| record.registered);
-        let known = |name: &StreamName| {
-            previous.iter().flat_map(|p| p.streams.iter().chain(&p.draining)).any(|s| s.spec.name == *name)
-        };
-        let new_secrets =
-            wish.streams.iter().filter(|s| s.target.made_secret() && !known(&s.name)).map(|s| s.name.clone()).collect();
-        let config = record::registration(previous.as_ref(), wish.streams.clone());
-        if let Some(current) = current.as_ref().filter(|c| c.registered && c.config == config && c.ttl == wish.ttl) {
-            return Ok((false, current.clone(), new_secrets));
-        }
-        let put = PutType {
-            name: wish.name.clone(),
-            ttl: wish.ttl.clone(),
-            registered: true,
-            config,
-            based_on: current.map_or(0, |c| c.revision),
-        };
-        match store.put_type(put).await? {
-            Put::Stored(record) => return Ok((created, record, new_secrets)),
-            Put::Conflict => {}
-            Put::LimitReached => {
-                return Err(ApiError::new(
-                    Code::TypeLimit,
-                    "16384 type names have been registered; a deleted one keeps its number",
-                ));
-            }
-        }
-    }
-    Err(ApiError::new(Code::StoreUnavailable, "the type is being changed by others at the same time"))
-}
-
-async fn unregister(store: &dyn Store, settings: &StreamSettings, name: &EventType) -> Result<TypeRecord, ApiError> {
-    for _ in 0..MAX_CONFLICTS {
-        let current = store.get_type(name).await?.filter(|record| record.registered);
-        let current = current.ok_or_else(|| ApiError::not_found(format!("type '{name}' is not registered")))?;
-        let entry = record::decode(&current, settings).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let put = PutType {
-            name: name.clone(),
-            ttl: current.ttl,
-            registered: false,
-            config: record::unregistration(&entry),
-            based_on: current.revision,
-        };
-        if let Put::Stored(record) = store.put_type(put).await? {
-            return Ok(record);
-        }
-    }
-    Err(ApiError::new(Code::StoreUnavailable, "the type is being changed by others at the same time"))
 }
 
 impl Actor for RegistryActor {
@@ -292,10 +200,10 @@ impl Handler<Register> for RegistryActor {
     fn handle(&mut self, wish: Register, _: &mut Self::Context) -> Self::Result {
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let name = wish.name.clone();
-        let put = async move { register(&*store, &settings, wish).await };
-        Box::pin(put.into_actor(self).map(move |put, actor, _| {
+        let put = async move { changes::register(&*store, &settings, wish).await };
+        Box::pin(put.into_actor(self).map(move |put, actor, ctx| {
             let (created, record, new_secrets) = put?;
-            actor.learn(&record);
+            actor.learn(&record, ctx);
             let entry = actor.view.get(name.as_str());
             let entry = entry.ok_or_else(|| ApiError::new(Code::Internal, "the stored type cannot be read back"))?;
             log::info!("type registered: type={name} created={created} streams={}", entry.streams.len());
@@ -309,12 +217,60 @@ impl Handler<Unregister> for RegistryActor {
 
     fn handle(&mut self, Unregister(name): Unregister, _: &mut Self::Context) -> Self::Result {
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
-        let put = async move { unregister(&*store, &settings, &name).await };
-        Box::pin(put.into_actor(self).map(|put, actor, _| {
+        let put = async move { changes::unregister(&*store, &settings, &name).await };
+        Box::pin(put.into_actor(self).map(|put, actor, ctx| {
             let record = put?;
             log::info!("type deleted: type={}", record.name);
-            actor.learn(&record);
+            actor.learn(&record, ctx);
             Ok(())
+        }))
+    }
+}
+
+impl Handler<Tune> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<Arc<super::TypeEntry>, ApiError>>;
+
+    fn handle(&mut self, tune: Tune, _: &mut Self::Context) -> Self::Result {
+        let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
+        let put = async move {
+            let Tune { ty, stream, tuning } = tune;
+            let put = changes::tune(&*store, &settings, &ty, &stream, &tuning).await;
+            if put.is_ok() {
+                log::info!("stream tuned: type={ty} stream={stream} tuning={tuning:?}");
+            }
+            put
+        };
+        Box::pin(put.into_actor(self).map(|put, actor, ctx| {
+            let record = put?;
+            actor.learn(&record, ctx);
+            let entry = actor.view.get(record.name.as_str());
+            entry.ok_or_else(|| ApiError::new(Code::Internal, "the stored type cannot be read back"))
+        }))
+    }
+}
+
+impl Handler<DeleteStream> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<u64, ApiError>>;
+
+    fn handle(&mut self, DeleteStream { ty, stream }: DeleteStream, _: &mut Self::Context) -> Self::Result {
+        let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
+        let take_out = {
+            let (ty, stream) = (ty.clone(), stream.clone());
+            async move { changes::delete_stream(&*store, &settings, &ty, &stream).await }
+        };
+        Box::pin(take_out.into_actor(self).then(move |record, actor, ctx| {
+            // Before anything is buried, so that this node claims no more of it.
+            if let Ok(record) = &record {
+                actor.learn(record, ctx);
+            }
+            let store = Arc::clone(&actor.store);
+            let bury = async move {
+                let key = StreamKey { type_no: record?.type_no, name: stream };
+                let buried = changes::bury(&*store, &key).await?;
+                log::warn!("stream deleted: type={ty} stream={} dead_letters={buried}", key.name);
+                Ok(buried)
+            };
+            bury.into_actor(actor)
         }))
     }
 }
@@ -322,9 +278,9 @@ impl Handler<Unregister> for RegistryActor {
 impl Handler<Learn> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, Learn(records): Learn, _: &mut Self::Context) {
+    fn handle(&mut self, Learn(records): Learn, ctx: &mut Self::Context) {
         for record in &records {
-            self.learn(record);
+            self.learn(record, ctx);
         }
     }
 }

@@ -39,14 +39,22 @@ pub struct StreamEntry {
     pub spec: StreamSpec,
     /// Revision with which it came.
     pub since: u64,
-    /// Set by an operator or by the stream itself; outlives re-registration.
+    /// Why it holds back: empty when an operator said so, else what the other side answered. Outlives
+    /// re-registration.
     pub paused: Option<String>,
+    /// Deleted by an operator: what waited is among its dead letters, and soon it is gone.
+    pub deleted: bool,
 }
 
 impl TypeEntry {
     /// What the store needs to read events of this type.
     pub fn type_ref(&self) -> TypeRef {
         TypeRef { type_no: self.type_no, ttl: self.ttl.clone() }
+    }
+
+    /// A stream that new events go to, or that still delivers.
+    pub fn stream(&self, name: &str) -> Option<&StreamEntry> {
+        self.streams.iter().chain(&self.draining).find(|s| s.spec.name.as_str() == name && !s.deleted)
     }
 
     /// All streams, for asking the store what became of an event at each.

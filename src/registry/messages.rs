@@ -36,6 +36,41 @@ pub struct Registered {
 #[rtype(result = "Result<(), ApiError>")]
 pub struct Unregister(pub EventType);
 
+/// Changes a stream without touching its registration otherwise. In force when it is answered on this
+/// node, and on the others within a second.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Arc<TypeEntry>, ApiError>")]
+pub struct Tune {
+    /// The type.
+    pub ty: EventType,
+    /// Which of its streams.
+    pub stream: StreamName,
+    /// What changes.
+    pub tuning: Tuning,
+}
+
+/// What a [`Tune`] changes; `None` leaves as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Most events waiting in memory.
+    pub mailbox: Option<usize>,
+    /// Most attempts at a time.
+    pub concurrency: Option<usize>,
+    /// `Some(None)` resumes, `Some(Some(reason))` pauses.
+    pub paused: Option<Option<String>>,
+}
+
+/// Deletes a stream: it takes no new events, what waits becomes dead letters at once, and it is gone.
+/// Answered with how many events those were.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<u64, ApiError>")]
+pub struct DeleteStream {
+    /// The type.
+    pub ty: EventType,
+    /// Which of its streams.
+    pub stream: StreamName,
+}
+
 /// Takes over records read from the store, on the way of a request that found this node out of date.
 /// Answered once the view has them.
 #[derive(Debug, Message)]

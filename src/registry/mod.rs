@@ -2,6 +2,7 @@
 //! without a mailbox hop. It starts and stops the SinkActors of the registered streams.
 
 mod actor;
+mod changes;
 mod entry;
 mod messages;
 mod record;

@@ -1,6 +1,6 @@
 //! A type's record in the store: how configurations are written, read back and changed. Pure.
 
-use super::{StreamEntry, TypeEntry};
+use super::{StreamEntry, Tuning, TypeEntry};
 use crate::event::{StreamName, TypeNo};
 use crate::store::TypeRecord;
 use crate::streams::{Secrets, StreamSettings, StreamSpec, parse_streams};
@@ -28,6 +28,8 @@ struct StoredStream {
     since: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
 }
 
 /// Reads a record. Streams that this version or these settings cannot make sense of are kept as they
@@ -43,7 +45,7 @@ pub(super) fn decode(record: &TypeRecord, settings: &StreamSettings) -> Result<T
         for stream in streams {
             let since = if stream.since == 0 { record.revision } else { stream.since };
             match parse_stored(&stream.spec, settings) {
-                Some(spec) => entries.push(StreamEntry { spec, since, paused: stream.paused }),
+                Some(spec) => entries.push(StreamEntry { spec, since, paused: stream.paused, deleted: stream.deleted }),
                 None => unreadable.push(stream.spec),
             }
         }
@@ -88,11 +90,16 @@ fn parse_stored(spec: &Value, settings: &StreamSettings) -> Option<StreamSpec> {
 }
 
 fn store_entry(entry: &StreamEntry) -> StoredStream {
-    StoredStream { spec: entry.spec.to_json(Secrets::Shown), since: entry.since, paused: entry.paused.clone() }
+    StoredStream {
+        spec: entry.spec.to_json(Secrets::Shown),
+        since: entry.since,
+        paused: entry.paused.clone(),
+        deleted: entry.deleted,
+    }
 }
 
 fn encode(streams: &[StreamEntry], draining: &[StreamEntry], unreadable: &[Value]) -> Bytes {
-    let keep = |spec: &Value| StoredStream { spec: spec.clone(), since: 0, paused: None };
+    let keep = |spec: &Value| StoredStream { spec: spec.clone(), since: 0, paused: None, deleted: false };
     let stored = Stored {
         streams: streams.iter().map(store_entry).chain(unreadable.iter().map(keep)).collect(),
         draining: draining.iter().map(store_entry).collect(),
@@ -110,15 +117,13 @@ pub(super) fn registration(previous: Option<&TypeEntry>, streams: Vec<StreamSpec
     let mut kept = Vec::with_capacity(streams.len());
     for mut spec in streams {
         let current = known.iter().find(|s| s.spec.name == spec.name);
-        if let Some(before) = dropped.iter().find(|s| s.spec.name == spec.name) {
+        let before = dropped.iter().find(|s| s.spec.name == spec.name);
+        if let Some(before) = before {
             spec.inherit(&before.spec);
         }
+        let paused = before.and_then(|s| s.paused.clone());
         dropped.retain(|s| s.spec.name != spec.name);
-        kept.push(StreamEntry {
-            spec,
-            since: current.map_or(0, |s| s.since),
-            paused: current.and_then(|s| s.paused.clone()),
-        });
+        kept.push(StreamEntry { spec, since: current.map_or(0, |s| s.since), paused, deleted: false });
     }
     encode(&kept, &dropped, &[])
 }
@@ -135,16 +140,31 @@ pub(super) fn drained(previous: &TypeEntry, stream: &StreamName) -> Bytes {
     encode(&previous.streams, &left, &previous.unreadable)
 }
 
-/// The record's JSON with a stream paused (`Some` reason) or active again.
-pub(super) fn paused(previous: &TypeEntry, stream: &StreamName, reason: Option<String>) -> Bytes {
-    let set = |entries: &[StreamEntry]| -> Vec<StreamEntry> {
-        let mut entries = entries.to_vec();
-        for entry in entries.iter_mut().filter(|e| e.spec.name == *stream) {
-            entry.paused = reason.clone();
-        }
-        entries
-    };
-    encode(&set(&previous.streams), &set(&previous.draining), &previous.unreadable)
+/// The record's JSON with a stream's mailbox, concurrency or state changed; `None` when there is no such stream.
+pub(super) fn tuned(previous: &TypeEntry, stream: &StreamName, tuning: &Tuning) -> Option<Bytes> {
+    let (mut streams, mut draining) = (previous.streams.clone(), previous.draining.clone());
+    let all = streams.iter_mut().chain(&mut draining);
+    let entry = all.into_iter().find(|entry| entry.spec.name == *stream && !entry.deleted)?;
+    entry.spec.mailbox = tuning.mailbox.unwrap_or(entry.spec.mailbox);
+    entry.spec.concurrency = tuning.concurrency.unwrap_or(entry.spec.concurrency);
+    if let Some(paused) = &tuning.paused {
+        entry.paused.clone_from(paused);
+    }
+    Some(encode(&streams, &draining, &previous.unreadable))
+}
+
+/// The record's JSON with a stream that takes no new events and delivers no more; it is gone once its outbox is
+/// empty. One that cannot be read is gone at once. `None` when there is no such stream.
+pub(super) fn deleted(previous: &TypeEntry, stream: &StreamName) -> Option<Bytes> {
+    let (mut streams, mut draining) = (previous.streams.clone(), previous.draining.clone());
+    let named = |spec: &Value| spec.get("name").and_then(Value::as_str) == Some(stream.as_str());
+    if previous.unreadable.iter().any(named) {
+        let left: Vec<_> = previous.unreadable.iter().filter(|spec| !named(spec)).cloned().collect();
+        return Some(encode(&streams, &draining, &left));
+    }
+    draining.extend(streams.extract_if(.., |entry| entry.spec.name == *stream));
+    draining.iter_mut().find(|entry| entry.spec.name == *stream && !entry.deleted)?.deleted = true;
+    Some(encode(&streams, &draining, &previous.unreadable))
 }
 
 /// A type's streams by their key in the store, with whether they drain.
@@ -202,6 +222,10 @@ mod tests {
         json!({"source": "webhook", "uri": format!("http://hook.example/{name}"), "name": name})
     }
 
+    fn paused(reason: &str) -> Tuning {
+        Tuning { paused: Some(Some(reason.into())), ..Tuning::default() }
+    }
+
     fn secret(entry: &StreamEntry) -> Value {
         entry.spec.to_json(Secrets::Shown)["secret"].clone()
     }
@@ -210,7 +234,7 @@ mod tests {
     fn a_stream_that_keeps_its_name_keeps_secret_pause_and_age() {
         let first = read(registration(None, specs(json!([hook("a"), hook("b")]))), 3);
         assert_eq!((names(&first.streams), first.streams[0].since), (vec!["a", "b"], 3));
-        let halted = read(paused(&first, &first.streams[0].spec.name, Some("410".into())), 4);
+        let halted = read(tuned(&first, &first.streams[0].spec.name, &paused("410")).unwrap(), 4);
         let again = read(registration(Some(&halted), specs(json!([hook("a"), hook("c")]))), 5);
         assert_eq!((names(&again.streams), names(&again.draining)), (vec!["a", "c"], vec!["b"]));
         assert_eq!(again.names.iter().map(StreamName::as_str).collect::<Vec<_>>(), ["a", "c"]);
@@ -235,6 +259,41 @@ mod tests {
     }
 
     #[test]
+    fn tuning_changes_what_it_names_and_nothing_else() {
+        let first = read(registration(None, specs(json!([hook("a"), hook("b")]))), 1);
+        let name = &first.streams[0].spec.name;
+        let smaller = Tuning { mailbox: Some(5), ..Tuning::default() };
+        let tuned_once = read(tuned(&first, name, &smaller).unwrap(), 2);
+        let (a, b) = (&tuned_once.streams[0], &tuned_once.streams[1]);
+        assert_eq!((a.spec.mailbox, a.spec.concurrency, &a.paused), (5, 16, &None));
+        assert_eq!((b.spec.mailbox, secret(a)), (1024, secret(&first.streams[0])));
+        let halted = read(tuned(&tuned_once, name, &paused("")).unwrap(), 3);
+        assert_eq!((halted.streams[0].spec.mailbox, halted.streams[0].paused.as_deref()), (5, Some("")));
+        let resumed = Tuning { paused: Some(None), ..Tuning::default() };
+        assert_eq!(read(tuned(&halted, name, &resumed).unwrap(), 4).streams[0].paused, None);
+    }
+
+    #[test]
+    fn a_pause_outlives_a_registration_and_even_a_drop() {
+        let first = read(registration(None, specs(json!([hook("a")]))), 1);
+        let halted = read(tuned(&first, &first.streams[0].spec.name, &paused("")).unwrap(), 2);
+        let dropped = read(registration(Some(&halted), specs(json!([]))), 3);
+        let back = read(registration(Some(&dropped), specs(json!([hook("a")]))), 4);
+        assert_eq!((back.streams[0].paused.as_deref(), back.streams[0].since), (Some(""), 4));
+    }
+
+    #[test]
+    fn a_deleted_stream_takes_no_more_and_cannot_be_tuned() {
+        let first = read(registration(None, specs(json!([hook("a"), hook("b")]))), 1);
+        let name = &first.streams[0].spec.name;
+        let gone = read(deleted(&first, name).unwrap(), 2);
+        assert_eq!((names(&gone.streams), names(&gone.draining), gone.draining[0].deleted), (vec!["b"], vec!["a"], true));
+        assert!(deleted(&gone, name).is_none() && tuned(&gone, name, &paused("")).is_none());
+        let back = read(registration(Some(&gone), specs(json!([hook("a")]))), 3);
+        assert_eq!((back.streams[0].deleted, names(&back.draining)), (false, vec!["b"]));
+    }
+
+    #[test]
     fn an_equal_registration_changes_nothing() {
         let first = registration(None, specs(json!([hook("a")])));
         let entry = read(first, 9);
@@ -255,7 +314,9 @@ mod tests {
         let config = json!({"streams": [{"spec": {"name": "k", "source": "kafka"}, "since": 1}]});
         let entry = read(serde_json::to_vec(&config).unwrap().into(), 2);
         assert_eq!((entry.streams.len(), &*entry.names), (0, &["k".parse().unwrap()][..]));
-        let kept = read(paused(&entry, &"k".parse().unwrap(), None), 3);
+        assert!(tuned(&entry, &"k".parse().unwrap(), &paused("x")).is_none(), "nothing is known of it");
+        let kept = read(drained(&entry, &"other".parse().unwrap()), 3);
         assert_eq!(kept.unreadable, entry.unreadable);
+        assert!(read(deleted(&kept, &"k".parse().unwrap()).unwrap(), 4).unreadable.is_empty());
     }
 }

@@ -51,7 +51,8 @@ impl SinkTable {
     }
 
     fn start_or_tell(&mut self, key: &StreamKey, entry: &TypeEntry, stream: &StreamEntry, draining: bool) {
-        let paused = stream.paused.is_some();
+        // What is left of a deleted stream is not delivered.
+        let paused = stream.paused.is_some() || stream.deleted;
         let told = format!("{} {draining} {paused}", stream.spec.to_json(Secrets::Shown));
         if let Some(running) = self.running.get_mut(key) {
             if running.told != told {

@@ -5,11 +5,13 @@
 //! possible is decided by the pure parts, [`Window`] and [`Circuit`].
 
 use super::circuit::Circuit;
+use super::journal::Journal;
 use super::settlement::{End, Plan};
 use super::window::{Key, Window};
-use super::{Outcome, Respecify, Retry, Sink, SinkEnv, SinkEvent, SinkSetup, SinkStatus, StreamState};
-use crate::event::{EventId, Position, envelope};
+use super::{Outcome, Report, Respecify, Retry, Sink, SinkEnv, SinkEvent, SinkSetup, SinkStatus, StreamState};
+use crate::event::{EventId, Millis, Position, envelope};
 use crate::store::{Claim, ClaimRequest, ClaimedEvent, Fenced, Settle, StoreError, StreamCounts};
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -55,6 +57,8 @@ enum Called {
     Answered { no: u64, answer: Result<Fenced, StoreError> },
     MadeDue(Result<(), StoreError>),
     Counted(Result<Vec<StreamCounts>, StoreError>),
+    /// What was not told, when it failed.
+    Told(Result<(), (Vec<Bytes>, StoreError)>),
 }
 
 /// An attempt has ended.
@@ -63,7 +67,9 @@ struct Attempt {
     position: Position,
     /// Failed attempts before it.
     failed: u32,
-    outcome: Outcome,
+    report: Report,
+    /// When it began, by this node's clock.
+    at: Millis,
     took: Duration,
 }
 
@@ -85,6 +91,7 @@ pub(super) struct Driver {
 
     window: Window,
     circuit: Circuit,
+    journal: Journal,
     attempts: FuturesUnordered<LocalBoxFuture<'static, Attempt>>,
     /// The keys of `attempts`.
     flying: HashSet<Key>,
@@ -125,6 +132,7 @@ impl Driver {
             label: format!("{}/{}", setup.ty, setup.key.name),
             window: Window::new(setup.spec.mailbox),
             circuit: Circuit::default(),
+            journal: Journal::default(),
             attempts: FuturesUnordered::new(),
             flying: HashSet::new(),
             calls: FuturesUnordered::new(),
@@ -225,11 +233,12 @@ impl Driver {
         let claim = self.claim(now);
         let count = self.count(now);
         let due = self.make_due(now);
+        let tell = self.tell_attempts(now);
         self.update_status();
         // A probe that is claimed and waits for its time.
         let probe = self.circuit.probe_at().filter(|_| self.window.waiting() > 0);
         let stop = self.stopping.as_ref().map(|s| if now < s.deadline { s.deadline } else { s.deadline + SETTLE });
-        let wakes = [claim, count, due, probe, stop, self.window.wake_at()];
+        let wakes = [claim, count, due, tell, probe, stop, self.window.wake_at()];
         wakes.into_iter().flatten().min().unwrap_or(now + POLL).max(now + TICK)
     }
 

@@ -9,6 +9,7 @@
 //! | `spec`, `fields` | a stream as it is registered; reading it from JSON |
 //! | `webhook`, `rabbit` | the kinds |
 //! | `window`, `held`, `settlement`, `circuit`, `backoff` | pure bookkeeping: what is claimed, what is due when |
+//! | `journal` | the attempts that operators are shown |
 //! | `delivery` | the one task that drives a stream |
 //! | `sink_actor`, `messages` | the actor in front of that task |
 //! | `pool` | arbiters, supervision, handles |
@@ -18,6 +19,7 @@ mod circuit;
 mod delivery;
 mod fields;
 mod held;
+mod journal;
 mod messages;
 mod pool;
 mod rabbit;
@@ -75,7 +77,7 @@ pub trait Target: fmt::Debug + Send + Sync {
 #[async_trait(?Send)]
 pub trait Sink {
     /// One attempt, bounded in time by the sink itself.
-    async fn deliver(&self, delivery: &Delivery) -> Outcome;
+    async fn deliver(&self, delivery: &Delivery) -> Report;
     /// The longest an attempt may take: none starts with less lease left.
     fn timeout(&self) -> Duration;
     /// After an [`Outcome::Unreachable`]: resolves once the other side is there again, so that the
@@ -96,6 +98,23 @@ pub struct Delivery {
     pub created_at: Millis,
     /// `{"id","type","payload","created_at"}`, encoded once for all attempts.
     pub body: Bytes,
+}
+
+/// An attempt as its sink saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The status of an HTTP answer.
+    pub status: Option<u16>,
+    /// The beginning of a failing answer, as text; at most 1 KiB is kept.
+    pub answer: Option<String>,
+}
+
+impl From<Outcome> for Report {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, status: None, answer: None }
+    }
 }
 
 /// What became of an attempt.

@@ -8,7 +8,7 @@ use event_source_api::store::embedded::EmbeddedStore;
 use event_source_api::store::redis::RedisStore;
 use event_source_api::store::{AppendGroup, Appended, Store, StoreOptions, StreamCounts, StreamKey};
 use event_source_api::streams::{
-    BoxedSink, Delivery, Outcome, Respecify, Retry, Secrets, Sink, SinkEnv, SinkEvent, SinkHandle, SinkPool, SinkSetup,
+    BoxedSink, Delivery, Outcome, Report, Respecify, Retry, Secrets, Sink, SinkEnv, SinkEvent, SinkHandle, SinkPool, SinkSetup,
     StreamSettings, StreamSpec, Target,
 };
 use serde_json::{Map, Value, json};
@@ -113,7 +113,7 @@ impl Target for Scripted {
 
 #[async_trait(?Send)]
 impl Sink for Scripted {
-    async fn deliver(&self, delivery: &Delivery) -> Outcome {
+    async fn deliver(&self, delivery: &Delivery) -> Report {
         let other = &self.0;
         let event = other.number(delivery.id).await;
         let attempt = {
@@ -137,7 +137,7 @@ impl Sink for Scripted {
             Step::Panic => panic!("as it was told"),
         };
         other.log.lock().unwrap().push(Seen { event, at, delivered: outcome == Outcome::Delivered });
-        outcome
+        outcome.into()
     }
 
     fn timeout(&self) -> Duration {

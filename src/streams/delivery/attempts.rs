@@ -4,6 +4,7 @@ use super::super::circuit::Fault;
 use super::super::settlement::Decision;
 use super::*;
 use crate::store::Failure;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A sink bounds its attempts itself; past its time and this it is taken for stuck.
 const SLACK: Duration = Duration::from_secs(2);
@@ -40,11 +41,11 @@ impl Driver {
         self.flying.insert(key);
         self.attempts.push(
             async move {
-                let began = Instant::now();
+                let (began, at) = (Instant::now(), wall_clock());
                 let attempt = tokio::time::timeout(sink.timeout() + SLACK, sink.deliver(&delivery));
-                let stuck = |_| Outcome::Retry { error: "the attempt did not end in time".into(), after: None };
-                let outcome = attempt.await.unwrap_or_else(stuck);
-                Attempt { key, position, failed, outcome, took: began.elapsed() }
+                let stuck = |_| Outcome::Retry { error: "the attempt did not end in time".into(), after: None }.into();
+                let report = attempt.await.unwrap_or_else(stuck);
+                Attempt { key, position, failed, report, at, took: began.elapsed() }
             }
             .boxed_local(),
         );
@@ -52,11 +53,12 @@ impl Driver {
 
     /// An attempt has ended: decides its event, and what it says of the other side.
     pub(super) fn attempted(&mut self, attempt: Attempt) {
-        let Attempt { key, position, failed, outcome, took } = attempt;
+        let Attempt { key, position, failed, report, at, took } = attempt;
         self.flying.remove(&key);
         let now = Instant::now();
+        self.journal.note(EventId::new(self.setup.key.type_no, position), at, took, &report, now);
         let retry = self.setup.spec.retry.clone();
-        match outcome {
+        match report.outcome {
             Outcome::Delivered => {
                 self.window.decide(key, Decision::Delivered, took);
                 if self.circuit.delivered() {
@@ -128,4 +130,10 @@ impl Driver {
             }
         }
     }
+}
+
+/// This node's clock, in Unix milliseconds: attempts are its own affair.
+fn wall_clock() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

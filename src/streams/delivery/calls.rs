@@ -88,6 +88,18 @@ impl Driver {
         None
     }
 
+    /// Tells the store of attempts; when to look again.
+    pub(super) fn tell_attempts(&mut self, now: Instant) -> Option<Instant> {
+        let Some(attempts) = self.journal.take(now, self.stopping.is_some()) else { return self.journal.wake_at(now) };
+        let (store, stream) = (Arc::clone(&self.setup.store), self.setup.key.clone());
+        let call = async move {
+            let told = store.record_attempts(&stream, attempts.clone()).await;
+            Called::Told(told.map_err(|error| (attempts, error)))
+        };
+        self.calls.push(call.boxed());
+        None
+    }
+
     /// A store call has been answered.
     pub(super) fn called(&mut self, called: Called) {
         let now = Instant::now();
@@ -107,6 +119,13 @@ impl Driver {
                 }
             }
             Called::Answered { no, answer } => self.answered(no, answer, now),
+            Called::Told(Ok(())) => self.journal.told(now),
+            // At the end there is no later: what is shown of attempts is not worth a slow stop.
+            Called::Told(Err(_)) if self.stopping.is_some() => self.journal = Journal::default(),
+            Called::Told(Err((attempts, error))) => {
+                log::info!("stream: attempts are recorded later stream={} error={error}", self.label);
+                self.journal.failed(attempts, now);
+            }
             Called::MadeDue(Ok(())) => self.more = true,
             Called::MadeDue(Err(error)) => {
                 log::warn!("stream: not made due stream={} error={error}", self.label);

@@ -3,7 +3,7 @@
 //! One task owns the channel. It opens it when there is something to publish, and drops it when the
 //! broker closed it or stopped answering; other streams on the connection do not notice.
 
-use super::super::{Delivery, Outcome, Sink, text::one_line};
+use super::super::{Delivery, Outcome, Report, Sink, text::one_line};
 use super::exchange::{OpenError, open_channel};
 use super::{Brokers, Rabbit};
 use async_trait::async_trait;
@@ -75,7 +75,7 @@ impl RabbitSink {
 
 #[async_trait(?Send)]
 impl Sink for RabbitSink {
-    async fn deliver(&self, delivery: &Delivery) -> Outcome {
+    async fn deliver(&self, delivery: &Delivery) -> Report {
         let (reply, answer) = oneshot::channel();
         let gone = || Outcome::Retry { error: "the publisher of the stream has ended".into(), after: None };
         let attempt = async {
@@ -87,16 +87,17 @@ impl Sink for RabbitSink {
             if sent { answer.await.unwrap_or_else(|_| gone()) } else { gone() }
         };
         if let Ok(outcome) = tokio::time::timeout(ATTEMPT, attempt).await {
-            return outcome;
+            return outcome.into();
         }
         if self.shared.opening.get() {
-            return Outcome::Unreachable { error: "the broker does not answer".into() };
+            return Outcome::Unreachable { error: "the broker does not answer".into() }.into();
         }
         if self.shared.connection.borrow().as_ref().is_some_and(|connection| connection.status().blocked()) {
-            return blocked();
+            return blocked().into();
         }
         self.shared.stuck.notify_one();
-        Outcome::Retry { error: format!("no confirm from the broker within {} s", ATTEMPT.as_secs()), after: None }
+        let error = format!("no confirm from the broker within {} s", ATTEMPT.as_secs());
+        Outcome::Retry { error, after: None }.into()
     }
 
     fn timeout(&self) -> Duration {

@@ -1,6 +1,6 @@
 //! The client of an arbiter, and the sink that delivers with it.
 
-use super::super::{Delivery, Outcome, Sink, SinkEnv, StreamSettings, text::one_line};
+use super::super::{Delivery, Outcome, Report, Sink, SinkEnv, StreamSettings, text::one_line};
 use super::guard::{DIALLED, Denied, Guard, GuardedConnector};
 use super::sign::{Secret, signature};
 use actix_http::error::ParseError;
@@ -15,7 +15,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most of an answer that is read.
 const MAX_ANSWER: usize = 64 << 10;
-/// How much of a failing answer may stand in an error line.
+/// How much of a failing answer is shown with its attempt.
+const KEPT: usize = 1 << 10;
+/// How much of it may stand in an error line.
 const EXCERPT: usize = 200;
 /// How the hub introduces itself.
 const AGENT: &str = concat!("event-source-api/", env!("CARGO_PKG_VERSION"));
@@ -86,7 +88,7 @@ impl WebhookSink {
             .await
     }
 
-    async fn attempt(&self, delivery: &Delivery) -> Outcome {
+    async fn attempt(&self, delivery: &Delivery) -> Report {
         let (mut answer, dialled) = self.exchange(delivery, SystemTime::now()).await;
         // The other side may close a kept connection just as it is used again; that is no failure.
         if !dialled && matches!(&answer, Err(error) if is_closed(error)) {
@@ -94,21 +96,18 @@ impl WebhookSink {
         }
         match answer {
             Ok(answer) => judge(answer, SystemTime::now()).await,
-            Err(error) => explain(&error),
+            Err(error) => explain(&error).into(),
         }
     }
 }
 
 #[async_trait(?Send)]
 impl Sink for WebhookSink {
-    async fn deliver(&self, delivery: &Delivery) -> Outcome {
-        match tokio::time::timeout(self.timeout, self.attempt(delivery)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::Retry {
-                error: format!("no complete answer within {}", crate::event::format_duration(self.timeout)),
-                after: None,
-            },
-        }
+    async fn deliver(&self, delivery: &Delivery) -> Report {
+        tokio::time::timeout(self.timeout, self.attempt(delivery)).await.unwrap_or_else(|_| {
+            let error = format!("no complete answer within {}", crate::event::format_duration(self.timeout));
+            Outcome::Retry { error, after: None }.into()
+        })
     }
 
     fn timeout(&self) -> Duration {
@@ -141,23 +140,24 @@ fn explain(error: &SendRequestError) -> Outcome {
 }
 
 /// Reads the answer, at most 64 KiB of it, and decides.
-async fn judge(mut answer: ClientResponse, now: SystemTime) -> Outcome {
-    let mut excerpt = Vec::new();
+async fn judge(mut answer: ClientResponse, now: SystemTime) -> Report {
+    let mut start = Vec::new();
     let mut read = 0;
     // A body that breaks off changes nothing: the status has been given. Dropping an answer that was
     // not read to its end closes its connection.
     while let Some(Ok(chunk)) = answer.next().await {
-        excerpt.extend(chunk.iter().take(EXCERPT - excerpt.len().min(EXCERPT)));
+        start.extend(chunk.iter().take(KEPT - start.len().min(KEPT)));
         read += chunk.len();
         if read >= MAX_ANSWER {
             break;
         }
     }
     let status = answer.status();
+    let code = Some(status.as_u16());
     if status.is_success() {
-        return Outcome::Delivered;
+        return Report { status: code, ..Outcome::Delivered.into() };
     }
-    let excerpt = one_line(&String::from_utf8_lossy(&excerpt));
+    let excerpt = one_line(&String::from_utf8_lossy(start.get(..EXCERPT).unwrap_or(&start)));
     let mut error = match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_str()),
         None => status.as_str().to_owned(),
@@ -168,13 +168,15 @@ async fn judge(mut answer: ClientResponse, now: SystemTime) -> Outcome {
     if !excerpt.is_empty() {
         error = format!("{error}: {excerpt}");
     }
-    match status {
+    let outcome = match status {
         StatusCode::GONE => Outcome::Pause { error },
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             Outcome::Retry { error, after: retry_after(answer.headers(), now) }
         }
         _ => Outcome::Retry { error, after: None },
-    }
+    };
+    let answer = (!start.is_empty()).then(|| String::from_utf8_lossy(&start).into_owned());
+    Report { outcome, status: code, answer }
 }
 
 /// `Retry-After`: seconds, or an HTTP date.
