@@ -62,6 +62,8 @@ codes! {
     TooDeep = "too-deep", 422, "The JSON is nested too deeply";
     /// Every type number has been given away.
     TypeLimit = "type-limit", 422, "No more types can be registered";
+    /// What a stream is asked for that only a registered one can do.
+    StreamDropped = "stream-dropped", 422, "The stream is not registered any more";
     /// An `Idempotency-Key` came again with another body.
     IdempotencyKeyReused = "idempotency-key-reused", 422, "The idempotency key was used with a different body";
     /// Over a rate limit.

@@ -6,7 +6,7 @@
 use super::{HttpSettings, Problem};
 use crate::error::{ApiError, Code};
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -31,6 +31,23 @@ pub async fn read(req: &HttpRequest, payload: web::Payload, http: &HttpSettings)
             Err(ApiError::new(Code::RequestTimeout, detail).into())
         }
     }
+}
+
+/// The bytes of a JSON body that may be left out.
+///
+/// # Errors
+/// As [`read`], when there is one.
+pub async fn read_optional(
+    req: &HttpRequest,
+    payload: web::Payload,
+    http: &HttpSettings,
+) -> Result<Option<Bytes>, Problem> {
+    let headers = req.headers();
+    let announced = headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if announced || headers.contains_key(TRANSFER_ENCODING) {
+        return read(req, payload, http).await.map(Some);
+    }
+    Ok(None)
 }
 
 /// Takes in and forgets a body that the resource has no use for, so that the connection can go on.

@@ -110,7 +110,7 @@ impl Asked {
             at,
             client,
             types: types.map(|text| text.parse().map_err(|e| ApiError::parameter("types", e))).transpose()?,
-            limit: limit.map(|text| self::limit(&text)).transpose()?,
+            limit: limit.map(|text| params::limit(&text, MAX_LIMIT)).transpose()?,
             after: after.map(|text| text.parse().map_err(|e| ApiError::parameter("after", e))).transpose()?,
             show,
         })
@@ -145,15 +145,6 @@ fn show(text: &str, has_client: bool) -> Result<Show, ApiError> {
         .into_iter()
         .find(|show| show.as_str() == text)
         .ok_or_else(|| ApiError::parameter("status", "is pending, processed or all"))
-}
-
-fn limit(text: &str) -> Result<usize, ApiError> {
-    let digits = (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    digits
-        .then(|| text.parse().ok())
-        .flatten()
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-        .ok_or_else(|| ApiError::parameter("limit", format!("is a number from 1 to {MAX_LIMIT}")))
 }
 
 #[cfg(test)]

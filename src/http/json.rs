@@ -76,6 +76,16 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
+/// The value of a JSON integer; `None` for another value, one with a fraction, and one out of range.
+pub fn integer(raw: &str) -> Option<u64> {
+    serde_json::from_str(raw).ok()
+}
+
+/// The value of a JSON boolean; `None` for another value.
+pub fn boolean(raw: &str) -> Option<bool> {
+    serde_json::from_str(raw).ok()
+}
+
 /// The values of an object's known members, and what is wrong with the others.
 #[derive(Debug)]
 pub struct Members<'a, const N: usize> {

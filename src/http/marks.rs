@@ -83,26 +83,20 @@ pub(super) fn unknown() -> ApiError {
     ApiError::not_found("there is no event with this id, or its lifetime has passed")
 }
 
-/// Reads `{"ids": […]}`. Ids are opaque: one that cannot be ours is one that is not there.
 fn ids(text: &str, max_depth: usize) -> Result<Vec<Cow<'_, str>>, ApiError> {
+    optional_ids(text, max_depth)?.ok_or_else(|| ApiError::field("/ids", "is required"))
+}
+
+/// Reads `{"ids": […]}`, or `{}`. Ids are opaque: one that cannot be ours is one that is not there.
+pub(super) fn optional_ids(text: &str, max_depth: usize) -> Result<Option<Vec<Cow<'_, str>>>, ApiError> {
     let mut members = json::members(text, &["ids"]).map_err(|e| json::malformed(&e))?;
     json::check_depth(text, max_depth)?;
-    let whole = members.errors.iter().all(|e| !e.pointer.is_empty());
     let [raw] = members.values;
-    let raw = match raw {
-        Some(raw) if json::is_array(raw) => raw,
-        Some(_) => {
-            members.wrong("/ids", "must be an array of strings");
-            "[]"
-        }
-        None => {
-            if whole {
-                members.wrong("/ids", "is required");
-            }
-            "[]"
-        }
-    };
+    if raw.is_some_and(|raw| !json::is_array(raw)) {
+        members.wrong("/ids", "must be an array of strings");
+    }
     members.finish()?;
+    let Some(raw) = raw else { return Ok(None) };
     let elements = json::elements(raw, MAX_IDS).map_err(|e| json::malformed(&e))?;
     if elements.total > MAX_IDS {
         let detail = format!("{} ids, where at most {MAX_IDS} are taken", elements.total);
@@ -116,7 +110,7 @@ fn ids(text: &str, max_depth: usize) -> Result<Vec<Cow<'_, str>>, ApiError> {
             None => errors.push(FieldError::new(format!("/ids/{n}"), "must be a string")),
         }
     }
-    if errors.is_empty() { Ok(ids) } else { Err(ApiError::invalid(errors)) }
+    if errors.is_empty() { Ok(Some(ids)) } else { Err(ApiError::invalid(errors)) }
 }
 
 #[cfg(test)]

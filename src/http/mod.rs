@@ -8,8 +8,10 @@
 
 mod admission;
 mod answer;
+mod attempts;
 mod body;
 mod clock;
+mod dead;
 mod discarded;
 mod event;
 mod feed;
@@ -24,6 +26,7 @@ mod origin;
 mod params;
 mod problem;
 mod register;
+mod replay;
 mod routes;
 mod send;
 mod send_batch;
@@ -31,6 +34,7 @@ mod send_item;
 mod session;
 pub mod socket;
 mod state;
+mod stream_ref;
 mod streams;
 #[cfg(test)]
 mod testing;

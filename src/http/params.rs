@@ -28,6 +28,17 @@ pub fn client(text: &str) -> Result<ClientId, ApiError> {
     text.parse().map_err(|e| ApiError::parameter("client", e))
 }
 
+/// # Errors
+/// A 400 when it is not a number from 1 to `max`.
+pub fn limit(text: &str, max: usize) -> Result<usize, ApiError> {
+    let digits = (1..=7).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|limit| (1..=max).contains(limit))
+        .ok_or_else(|| ApiError::parameter("limit", format!("is a number from 1 to {max}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,8 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
-use super::{Problem, admission, discarded, event, feed, health, live, marks, register, send, streams};
+use super::{
+    Problem, admission, attempts, dead, discarded, event, feed, health, live, marks, register, replay, send, streams,
+};
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
@@ -27,7 +29,22 @@ fn resources(cfg: &mut web::ServiceConfig) {
     cfg.service(readable("/api/events/feed/{slice}/{at}", READ, feed::all));
     cfg.service(readable("/api/events/feed/{slice}/{at}/client/{client}", READ, feed::of_client));
     cfg.service(readable("/api/events/streams", READ, streams::list));
-    cfg.service(readable("/api/events/streams/{type}/{name}", READ, streams::get));
+    cfg.service(
+        readable("/api/events/streams/{type}/{name}", "GET, HEAD, PATCH, DELETE, OPTIONS", streams::get)
+            .route(web::patch().to(streams::patch))
+            .route(web::delete().to(streams::delete)),
+    );
+    cfg.service(readable("/api/events/streams/{type}/{name}/attempts", READ, attempts::list));
+    cfg.service(
+        readable("/api/events/streams/{type}/{name}/dead", "GET, HEAD, DELETE, OPTIONS", dead::list)
+            .route(web::delete().to(dead::delete)),
+    );
+    cfg.service(
+        resource("/api/events/streams/{type}/{name}/dead/retry", "POST, OPTIONS").route(web::post().to(dead::retry)),
+    );
+    cfg.service(
+        resource("/api/events/streams/{type}/{name}/replay", "POST, OPTIONS").route(web::post().to(replay::post)),
+    );
     cfg.service(resource("/api/events/ok/{client}", "PUT, OPTIONS").route(web::put().to(marks::put_many)));
     cfg.service(
         resource("/api/events/{id:[0-9]+}/ok/{client}", "PUT, DELETE, OPTIONS")

@@ -1,24 +1,25 @@
-//! `GET /api/events/streams` and `/streams/{type}/{name}`: how delivery does.
+//! `/api/events/streams` and `/streams/{type}/{name}`: how delivery does, and tuning it.
 //!
 //! Counters are the store's and count for all nodes; what is in memory is this node's.
 
-use super::json::write_str;
-use super::links::{API, Base, Link, write_encoded, write_links};
-use super::{AppState, Problem, answer};
+use super::dead::counted;
+use super::json::{self, write_str};
+use super::links::{Base, Link, write_links};
+use super::stream_ref::{StreamRef, no_stream, url};
+use super::{AppState, Problem, answer, body};
 use crate::error::ApiError;
 use crate::event::{Millis, TypeFilter};
-use crate::registry::{Statuses, StreamEntry, TypeEntry};
+use crate::registry::{DeleteStream, Statuses, StreamEntry, Tune, Tuning, TypeEntry};
 use crate::store::{StreamCounts, StreamKey};
-use crate::streams::{SinkStatus, StreamState};
+use crate::streams::{MAX_CONCURRENCY, MAX_MAILBOX, SinkStatus, StreamState};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// All streams, by type and name.
 pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     let mut types = state.types.matching(&TypeFilter::any());
     types.sort_by(|a, b| a.name.cmp(&b.name));
-    let streams: Vec<_> = types.iter().flat_map(Stream::all).collect();
+    let streams: Vec<_> = types.iter().flat_map(|ty| Stream::all(ty)).collect();
     let (counts, statuses, now) = ask(&streams, &state).await?;
     let base = Base::of(&req, &state.http);
     let mut out = Vec::with_capacity(32 + streams.len() * 512);
@@ -39,15 +40,69 @@ pub async fn get(
     path: web::Path<(String, String)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let (ty, name) = path.into_inner();
-    let entry = state.types.get(&ty);
-    let streams: Vec<_> = entry.iter().flat_map(Stream::all).filter(|s| s.entry.spec.name.as_str() == name).collect();
-    let (counts, statuses, now) = ask(&streams, &state).await?;
-    let (Some(stream), Some(counts)) = (streams.first(), counts.first()) else {
-        return Err(ApiError::not_found("there is no such stream").into());
+    let stream = StreamRef::find(&path, &state).await?;
+    show(&req, &stream.ty, path.1.as_str(), &state).await
+}
+
+/// `PATCH`: its mailbox, concurrency or state from now on.
+pub async fn patch(
+    req: HttpRequest,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let stream = StreamRef::find(&path, &state).await?;
+    let body = body::read(&req, payload, &state.http).await?;
+    let tuning = read_tuning(body::text(&body)?, state.http.max_depth)?;
+    let tune = Tune { ty: stream.ty.name.clone(), stream: stream.key.name, tuning };
+    let ty = state.registry.tune.send(tune).await??;
+    show(&req, &ty, path.1.as_str(), &state).await
+}
+
+/// `DELETE`: what waits becomes dead letters at once, and the stream is gone. Answers how many events those were.
+pub async fn delete(
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    body::discard(payload).await;
+    let stream = StreamRef::find(&path, &state).await?;
+    let delete = DeleteStream { ty: stream.ty.name.clone(), stream: stream.key.name };
+    Ok(counted(state.registry.delete_stream.send(delete).await??))
+}
+
+fn read_tuning(text: &str, max_depth: usize) -> Result<Tuning, ApiError> {
+    let mut members = json::members(text, &["mailbox", "concurrency", "state"]).map_err(|e| json::malformed(&e))?;
+    json::check_depth(text, max_depth)?;
+    let [mailbox, concurrency, state] = members.values;
+    let mut count = |raw: Option<&str>, pointer: &str, max: u64| {
+        let number = raw.map(|raw| json::integer(raw).filter(|n| (1..=max).contains(n)));
+        if number == Some(None) {
+            members.wrong(pointer, format!("must be a number from 1 to {max}"));
+        }
+        number.flatten().and_then(|n| usize::try_from(n).ok())
     };
+    let mailbox = count(mailbox, "/mailbox", MAX_MAILBOX);
+    let concurrency = count(concurrency, "/concurrency", MAX_CONCURRENCY);
+    let paused = match state.map(json::string) {
+        None => None,
+        Some(Some(state)) if state == "active" => Some(None),
+        Some(Some(state)) if state == "paused" => Some(Some(String::new())),
+        Some(_) => {
+            members.wrong("/state", "must be \"paused\" or \"active\"");
+            None
+        }
+    };
+    members.finish()?;
+    Ok(Tuning { mailbox, concurrency, paused })
+}
+
+async fn show(req: &HttpRequest, ty: &TypeEntry, name: &str, state: &AppState) -> Result<HttpResponse, Problem> {
+    let streams: Vec<_> = Stream::all(ty).filter(|s| s.entry.spec.name.as_str() == name).collect();
+    let (counts, statuses, now) = ask(&streams, state).await?;
+    let (Some(stream), Some(counts)) = (streams.first(), counts.first()) else { return Err(no_stream().into()) };
     let mut out = Vec::with_capacity(512);
-    stream.write(counts, statuses.get(&stream.key()), now, &Base::of(&req, &state.http), &mut out);
+    stream.write(counts, statuses.get(&stream.key()), now, &Base::of(req, &state.http), &mut out);
     Ok(answer::read(HttpResponse::Ok(), out))
 }
 
@@ -74,9 +129,9 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn all(ty: &'a Arc<TypeEntry>) -> impl Iterator<Item = Stream<'a>> {
+    fn all(ty: &'a TypeEntry) -> impl Iterator<Item = Stream<'a>> {
         let active = ty.streams.iter().map(|entry| (entry, false));
-        let draining = ty.draining.iter().map(|entry| (entry, true));
+        let draining = ty.draining.iter().filter(|entry| !entry.deleted).map(|entry| (entry, true));
         active.chain(draining).map(move |(entry, draining)| Stream { ty, entry, draining })
     }
 
@@ -94,7 +149,7 @@ impl<'a> Stream<'a> {
         };
         // Only the node that delivers knows that it fails; the rest stands in the registration.
         match (told, status.map(|status| status.state)) {
-            (StreamState::Active, Some(seen)) => name_of(seen),
+            (StreamState::Active, Some(StreamState::Failing)) => name_of(StreamState::Failing),
             (told, _) => name_of(told),
         }
     }
@@ -119,29 +174,27 @@ impl<'a> Stream<'a> {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(value.map_or_else(|| "null".to_owned(), |v| v.to_string()).as_bytes());
         };
-        let size = |value: Option<usize>, registered: usize| Some(value.unwrap_or(registered) as u64);
+        let size = |value: Option<usize>| Some(value.unwrap_or(0) as u64);
         let age = counts.oldest.map(|oldest| u64::try_from(now - oldest).unwrap_or(0));
-        let last_error = status.and_then(|s| s.last_error.as_deref()).or(self.entry.paused.as_deref());
+        let last_error =
+            status.and_then(|s| s.last_error.as_deref()).or(self.entry.paused.as_deref().filter(|why| !why.is_empty()));
         text("{\"type\":", Some(self.ty.name.as_str()), out);
         text(",\"name\":", Some(spec.name.as_str()), out);
         text(",\"source\":", Some(spec.target.source()), out);
         text(",\"state\":", Some(self.state(status)), out);
         number(",\"backlog\":", Some(counts.backlog), out);
         number(",\"oldest_age_ms\":", age, out);
-        number(",\"in_flight\":", size(status.map(|s| s.in_flight), 0), out);
-        number(",\"mailbox\":{\"length\":", size(status.map(|s| s.waiting), 0), out);
-        number(",\"limit\":", size(status.map(|s| s.mailbox), spec.mailbox), out);
-        number("},\"concurrency\":", size(status.map(|s| s.concurrency), spec.concurrency), out);
+        number(",\"in_flight\":", size(status.map(|s| s.in_flight)), out);
+        number(",\"mailbox\":{\"length\":", size(status.map(|s| s.waiting)), out);
+        number(",\"limit\":", size(Some(spec.mailbox)), out);
+        number("},\"concurrency\":", size(Some(spec.concurrency)), out);
         number(",\"delivered\":", Some(counts.delivered), out);
         number(",\"failed\":", Some(counts.failed), out);
         number(",\"dead\":", Some(counts.dead), out);
         text(",\"last_error\":", last_error, out);
         out.extend_from_slice(b",\"links\":");
-        let mut path = format!("{API}/streams/");
-        write_encoded(self.ty.name.as_str(), &mut path);
-        path.push('/');
-        write_encoded(spec.name.as_str(), &mut path);
-        write_links(&[Link::new("self", base.url(&path))], out);
+        let link = |rel, tail| Link::new(rel, url(self.ty.name.as_str(), spec.name.as_str(), tail, base));
+        write_links(&[link("self", ""), link("attempts", "/attempts"), link("dead", "/dead")], out);
         out.push(b'}');
     }
 }
@@ -184,12 +237,36 @@ mod tests {
             written(Some(&status), false),
             json!({
                 "type": "a:b", "name": "s", "source": "test", "state": "failing", "backlog": 3, "oldest_age_ms": 100,
-                "in_flight": 1, "mailbox": {"length": 2, "limit": 7}, "concurrency": 8, "delivered": 4, "failed": 5,
+                "in_flight": 1, "mailbox": {"length": 2, "limit": 1024}, "concurrency": 16, "delivered": 4, "failed": 5,
                 "dead": 6, "last_error": "refused",
-                "links": [{"rel": "self", "href": "http://h/api/events/streams/a:b/s"}],
+                "links": [
+                    {"rel": "self", "href": "http://h/api/events/streams/a:b/s"},
+                    {"rel": "attempts", "href": "http://h/api/events/streams/a:b/s/attempts"},
+                    {"rel": "dead", "href": "http://h/api/events/streams/a:b/s/dead"},
+                ],
             })
         );
         assert_eq!(written(Some(&status), true)["state"], "draining");
+    }
+
+    #[test]
+    fn tuning_is_checked_field_by_field() {
+        let all = read_tuning(r#"{"mailbox":5,"concurrency":1,"state":"paused"}"#, 128).unwrap();
+        assert_eq!(all, Tuning { mailbox: Some(5), concurrency: Some(1), paused: Some(Some(String::new())) });
+        assert_eq!(read_tuning(r#"{"state":"active"}"#, 128).unwrap().paused, Some(None));
+        assert_eq!(read_tuning("{}", 128).unwrap(), Tuning::default());
+        let pointers = |text: &str| -> Vec<String> {
+            read_tuning(text, 128).unwrap_err().errors.into_iter().map(|e| e.pointer).collect()
+        };
+        assert_eq!(
+            pointers(r#"{"mailbox":0,"concurrency":1025,"state":"failing","x":1}"#),
+            ["/x", "/mailbox", "/concurrency", "/state"]
+        );
+        assert_eq!(
+            pointers(r#"{"mailbox":1.5,"concurrency":"1","state":null}"#),
+            ["/mailbox", "/concurrency", "/state"]
+        );
+        assert_eq!(pointers("[]"), [""]);
     }
 
     #[test]

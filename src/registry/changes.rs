@@ -1,6 +1,6 @@
 //! Changes of a type's record: read, edit, write if nobody was faster, else again.
 
-use super::{Register, TypeEntry, Tuning, record};
+use super::{Register, Tuning, TypeEntry, record};
 use crate::error::{ApiError, Code};
 use crate::event::{EventType, StreamName};
 use crate::store::{Put, PutType, Store, StoreError, StreamKey, TypeRecord};
@@ -45,7 +45,11 @@ pub(super) async fn change(
 /// Whether the type was new, the stored record, and the streams whose secret was made now.
 pub(super) type Written = (bool, TypeRecord, Vec<StreamName>);
 
-pub(super) async fn register(store: &dyn Store, settings: &StreamSettings, wish: Register) -> Result<Written, ApiError> {
+pub(super) async fn register(
+    store: &dyn Store,
+    settings: &StreamSettings,
+    wish: Register,
+) -> Result<Written, ApiError> {
     for _ in 0..MAX_CONFLICTS {
         let current = store.get_type(&wish.name).await?;
         let previous = current
@@ -84,7 +88,11 @@ pub(super) async fn register(store: &dyn Store, settings: &StreamSettings, wish:
     Err(ApiError::new(Code::StoreUnavailable, "the type is being changed by others at the same time"))
 }
 
-pub(super) async fn unregister(store: &dyn Store, settings: &StreamSettings, name: &EventType) -> Result<TypeRecord, ApiError> {
+pub(super) async fn unregister(
+    store: &dyn Store,
+    settings: &StreamSettings,
+    name: &EventType,
+) -> Result<TypeRecord, ApiError> {
     for _ in 0..MAX_CONFLICTS {
         let current = store.get_type(name).await?.filter(|record| record.registered);
         let current = current.ok_or_else(|| ApiError::not_found(format!("type '{name}' is not registered")))?;

@@ -287,7 +287,10 @@ mod tests {
         let first = read(registration(None, specs(json!([hook("a"), hook("b")]))), 1);
         let name = &first.streams[0].spec.name;
         let gone = read(deleted(&first, name).unwrap(), 2);
-        assert_eq!((names(&gone.streams), names(&gone.draining), gone.draining[0].deleted), (vec!["b"], vec!["a"], true));
+        assert_eq!(
+            (names(&gone.streams), names(&gone.draining), gone.draining[0].deleted),
+            (vec!["b"], vec!["a"], true)
+        );
         assert!(deleted(&gone, name).is_none() && tuned(&gone, name, &paused("")).is_none());
         let back = read(registration(Some(&gone), specs(json!([hook("a")]))), 3);
         assert_eq!((back.streams[0].deleted, names(&back.draining)), (false, vec!["b"]));

@@ -53,8 +53,17 @@ pub(super) struct Shared {
 
 /// A claim or its settlement has been answered, and the like.
 enum Called {
-    Claimed { sent: Instant, asked: usize, ordered: bool, probe: bool, answer: Result<Claim, StoreError> },
-    Answered { no: u64, answer: Result<Fenced, StoreError> },
+    Claimed {
+        sent: Instant,
+        asked: usize,
+        ordered: bool,
+        probe: bool,
+        answer: Result<Claim, StoreError>,
+    },
+    Answered {
+        no: u64,
+        answer: Result<Fenced, StoreError>,
+    },
     MadeDue(Result<(), StoreError>),
     Counted(Result<Vec<StreamCounts>, StoreError>),
     /// What was not told, when it failed.

@@ -14,9 +14,9 @@ use std::time::Duration;
 /// Most streams of a type: each is a write in every append.
 const MAX_STREAMS: usize = 100;
 /// Most events of a stream in memory.
-const MAX_MAILBOX: u64 = 100_000;
+pub const MAX_MAILBOX: u64 = 100_000;
 /// Most attempts at a time of a stream.
-const MAX_CONCURRENCY: u64 = 1024;
+pub const MAX_CONCURRENCY: u64 = 1024;
 /// Most attempts for an event.
 const MAX_ATTEMPTS: u64 = 10_000;
 /// Longest wait between two attempts.

@@ -8,8 +8,8 @@ use event_source_api::store::embedded::EmbeddedStore;
 use event_source_api::store::redis::RedisStore;
 use event_source_api::store::{AppendGroup, Appended, Store, StoreOptions, StreamCounts, StreamKey};
 use event_source_api::streams::{
-    BoxedSink, Delivery, Outcome, Report, Respecify, Retry, Secrets, Sink, SinkEnv, SinkEvent, SinkHandle, SinkPool, SinkSetup,
-    StreamSettings, StreamSpec, Target,
+    BoxedSink, Delivery, Outcome, Report, Respecify, Retry, Secrets, Sink, SinkEnv, SinkEvent, SinkHandle, SinkPool,
+    SinkSetup, StreamSettings, StreamSpec, Target,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};

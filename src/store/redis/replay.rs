@@ -1,8 +1,8 @@
 //! Stored events that are delivered again, and what is kept of attempts.
 
-use super::{RedisStore, SCRIPTS, lifetime, millis};
 use super::merge::HOUR;
 use super::value::{Answer, array, bytes, int, uint};
+use super::{RedisStore, SCRIPTS, lifetime, millis};
 use crate::event::{Millis, hour_of};
 use crate::store::{Replay, Replayed, StoreError, StreamKey};
 use bytes::Bytes;
