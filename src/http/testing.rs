@@ -58,8 +58,10 @@ pub fn entry(name: &str, type_no: u16, streams: &[&str]) -> Arc<TypeEntry> {
         retry: retry(),
         target: Arc::new(NoTarget),
     };
-    let streams: Vec<_> =
-        streams.iter().map(|name| StreamEntry { spec: spec(name), since: 1, paused: None, deleted: false }).collect();
+    let streams: Vec<_> = streams
+        .iter()
+        .map(|name| StreamEntry { spec: spec(name), since: 1, until: None, paused: None, deleted: false })
+        .collect();
     Arc::new(TypeEntry {
         name: name.parse().unwrap(),
         type_no: TypeNo::new(type_no).unwrap(),

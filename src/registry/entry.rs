@@ -39,6 +39,8 @@ pub struct StreamEntry {
     pub spec: StreamSpec,
     /// Revision with which it came.
     pub since: u64,
+    /// Revision with which it was dropped.
+    pub until: Option<u64>,
     /// Why it holds back: empty when an operator said so, else what the other side answered. Outlives
     /// re-registration.
     pub paused: Option<String>,
@@ -60,7 +62,7 @@ impl TypeEntry {
     /// All streams, for asking the store what became of an event at each.
     pub fn streams_since(&self) -> Vec<StreamSince> {
         let all = self.streams.iter().chain(&self.draining);
-        all.map(|s| StreamSince { name: s.spec.name.clone(), since: s.since }).collect()
+        all.map(|s| StreamSince { name: s.spec.name.clone(), since: s.since, until: s.until }).collect()
     }
 }
 

@@ -26,6 +26,9 @@ struct StoredStream {
     /// which the store gives only then.
     #[serde(default)]
     since: u64,
+    /// Revision with which it was dropped; 0 as for `since`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paused: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -43,9 +46,11 @@ pub(super) fn decode(record: &TypeRecord, settings: &StreamSettings) -> Result<T
     let mut read = |streams: Vec<StoredStream>| -> Vec<StreamEntry> {
         let mut entries = Vec::with_capacity(streams.len());
         for stream in streams {
-            let since = if stream.since == 0 { record.revision } else { stream.since };
+            let own = |revision| if revision == 0 { record.revision } else { revision };
+            let (since, until) = (own(stream.since), stream.until.map(own));
+            let (paused, deleted) = (stream.paused, stream.deleted);
             match parse_stored(&stream.spec, settings) {
-                Some(spec) => entries.push(StreamEntry { spec, since, paused: stream.paused, deleted: stream.deleted }),
+                Some(spec) => entries.push(StreamEntry { spec, since, until, paused, deleted }),
                 None => unreadable.push(stream.spec),
             }
         }
@@ -93,13 +98,14 @@ fn store_entry(entry: &StreamEntry) -> StoredStream {
     StoredStream {
         spec: entry.spec.to_json(Secrets::Shown),
         since: entry.since,
+        until: entry.until,
         paused: entry.paused.clone(),
         deleted: entry.deleted,
     }
 }
 
 fn encode(streams: &[StreamEntry], draining: &[StreamEntry], unreadable: &[Value]) -> Bytes {
-    let keep = |spec: &Value| StoredStream { spec: spec.clone(), since: 0, paused: None, deleted: false };
+    let keep = |spec: &Value| StoredStream { spec: spec.clone(), since: 0, until: None, paused: None, deleted: false };
     let stored = Stored {
         streams: streams.iter().map(store_entry).chain(unreadable.iter().map(keep)).collect(),
         draining: draining.iter().map(store_entry).collect(),
@@ -123,14 +129,24 @@ pub(super) fn registration(previous: Option<&TypeEntry>, streams: Vec<StreamSpec
         }
         let paused = before.and_then(|s| s.paused.clone());
         dropped.retain(|s| s.spec.name != spec.name);
-        kept.push(StreamEntry { spec, since: current.map_or(0, |s| s.since), paused, deleted: false });
+        let since = current.map_or(0, |s| s.since);
+        kept.push(StreamEntry { spec, since, until: None, paused, deleted: false });
     }
+    drop_now(&mut dropped);
     encode(&kept, &dropped, &[])
+}
+
+/// Streams that are dropped with this record get no events from its revision on.
+fn drop_now(streams: &mut [StreamEntry]) {
+    for stream in streams {
+        stream.until.get_or_insert(0);
+    }
 }
 
 /// The record's JSON after the type was deleted: every stream drains.
 pub(super) fn unregistration(previous: &TypeEntry) -> Bytes {
-    let draining: Vec<_> = previous.streams.iter().chain(&previous.draining).cloned().collect();
+    let mut draining: Vec<_> = previous.streams.iter().chain(&previous.draining).cloned().collect();
+    drop_now(&mut draining);
     encode(&[], &draining, &[])
 }
 
@@ -164,6 +180,7 @@ pub(super) fn deleted(previous: &TypeEntry, stream: &StreamName) -> Option<Bytes
     }
     draining.extend(streams.extract_if(.., |entry| entry.spec.name == *stream));
     draining.iter_mut().find(|entry| entry.spec.name == *stream && !entry.deleted)?.deleted = true;
+    drop_now(&mut draining);
     Some(encode(&streams, &draining, &previous.unreadable))
 }
 
@@ -241,6 +258,9 @@ mod tests {
         assert_eq!(secret(&again.streams[0]), secret(&first.streams[0]));
         assert_eq!(again.streams[0].paused.as_deref(), Some("410"));
         assert_eq!((again.streams[0].since, again.streams[1].since, again.draining[0].since), (3, 5, 3));
+        assert_eq!((again.streams[0].until, again.draining[0].until), (None, Some(5)));
+        let later = read(registration(Some(&again), specs(json!([hook("a")]))), 6);
+        assert_eq!(later.draining.iter().map(|s| s.until).collect::<Vec<_>>(), [Some(6), Some(5)]);
     }
 
     #[test]

@@ -163,6 +163,15 @@ pub struct StreamSince {
     pub name: StreamName,
     /// Revision of the type's record with which the stream came: older events have no entry for it.
     pub since: u64,
+    /// Revision with which it was dropped: newer events have none either.
+    pub until: Option<u64>,
+}
+
+impl StreamSince {
+    /// Whether events appended under that revision of the type's record got an entry for the stream.
+    pub fn gets(&self, revision: u64) -> bool {
+        revision >= self.since && self.until.is_none_or(|until| revision < until)
+    }
 }
 
 /// Where an event stands with one stream.

@@ -10,8 +10,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dead;
 mod lifecycle;
 mod order;
 mod outage;
 mod rabbit;
+mod tune;
 mod webhook;

@@ -153,7 +153,11 @@ async fn where_an_event_stands_with_each_stream() {
         let exceptions = disposition.map(|d| (claim.events[0].clone(), d)).into_iter().collect();
         hub.settle(Settle { exceptions, ..settled(&key, claim.lease.unwrap(), 1) }).await.unwrap();
     }
-    let asked = names.map(|name| StreamSince { name: name.parse().unwrap(), since: if name == "new" { 2 } else { 1 } });
+    let asked = names.map(|name| StreamSince {
+        name: name.parse().unwrap(),
+        since: if name == "new" { 2 } else { 1 },
+        until: None,
+    });
     let states = async || hub.event(id, &type_ref(ty, "1h"), &asked).await.unwrap().unwrap().streams;
     let pending = |failed, next_attempt_at| DeliveryState::Pending { failed, next_attempt_at };
     let expected = [

@@ -81,7 +81,7 @@ async fn dead_letters_go_after_their_time_and_are_not_taken_for_delivered() {
     hub.sweep().await.unwrap();
     hub.reopen();
     assert_eq!(hub.count(&key).await.dead, 1);
-    let asked = [StreamSince { name: key.name.clone(), since: 1 }];
+    let asked = [StreamSince { name: key.name.clone(), since: 1, until: None }];
     for (position, state) in [(given[0], DeliveryState::Dropped), (given[1], DeliveryState::Dead(failure(3)))] {
         let detail = hub.event(EventId::new(ty, position), &type_ref(ty, "permanent"), &asked).await.unwrap().unwrap();
         assert_eq!(detail.streams, [state]);

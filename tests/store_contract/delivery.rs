@@ -130,7 +130,7 @@ pub async fn dead_letters_are_kept_for_their_time<H: Home>() {
     .await;
     assert_eq!(counts(&store, &hook).await.dead, 0);
     // It was never delivered, and nobody is told so.
-    let since = StreamSince { name: hook.name.clone(), since: 1 };
+    let since = StreamSince { name: hook.name.clone(), since: 1, until: None };
     let detail = store.event(ids(1, &all)[0], &ty(1), &[since]).await.expect("an answer").expect("the event");
     assert_eq!(detail.streams, [DeliveryState::Dropped]);
 }
@@ -257,9 +257,9 @@ pub async fn an_event_says_where_it_stands<H: Home>() {
     let positions = append(&store, AppendGroup { revision: 5, ..group(1, 100, &["hook"]) }).await;
     let all = ids(1, &positions);
     let streams = [
-        StreamSince { name: hook.name.clone(), since: 5 },
-        StreamSince { name: "new".parse().expect("a name"), since: 6 },
-        StreamSince { name: "empty".parse().expect("a name"), since: 4 },
+        StreamSince { name: hook.name.clone(), since: 5, until: None },
+        StreamSince { name: "new".parse().expect("a name"), since: 6, until: None },
+        StreamSince { name: "empty".parse().expect("a name"), since: 4, until: None },
     ];
     let state = |i: usize| {
         let (store, streams, id) = (store.clone(), streams.clone(), all[i]);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// What the receiver does with a request.
 #[derive(Debug, Clone)]
@@ -23,6 +23,10 @@ pub enum Answer {
     With(u16, Vec<(&'static str, String)>),
     /// An answer that comes late.
     After(Duration, u16),
+    /// An answer with a body.
+    Text(u16, String),
+    /// An answer that comes when the test says [`Webhook::release`].
+    Held(u16),
     /// No answer, for as long as the client stays.
     Hang,
     /// The connection is cut.
@@ -81,6 +85,8 @@ struct State {
 pub struct Webhook {
     address: SocketAddr,
     shared: Arc<(Mutex<State>, Notify)>,
+    /// Turned once by a release.
+    released: watch::Sender<bool>,
 }
 
 impl Webhook {
@@ -89,7 +95,8 @@ impl Webhook {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let state = State { received: Vec::new(), attempts: HashMap::new(), script: Box::new(|_| Answer::Status(200)) };
-        let webhook = Self { address, shared: Arc::new((Mutex::new(state), Notify::new())) };
+        let webhook =
+            Self { address, shared: Arc::new((Mutex::new(state), Notify::new())), released: watch::Sender::new(false) };
         let server = webhook.clone();
         actix_web::rt::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -106,6 +113,11 @@ impl Webhook {
     /// Decides answers from now on.
     pub fn answers(&self, script: impl Fn(&Received) -> Answer + Send + 'static) {
         self.state().script = Box::new(script);
+    }
+
+    /// Lets what is held be answered, now and later.
+    pub fn release(&self) {
+        self.released.send_replace(true);
     }
 
     /// A URI of the receiver.
@@ -163,7 +175,11 @@ impl Webhook {
             let body = read_body(&mut stream, &headers, false).await?;
             let (index, answer) = self.record(Received { line, headers, body, attempt: 0, answered: None });
             let status = match &answer {
-                Answer::Status(status) | Answer::With(status, _) => *status,
+                Answer::Status(status) | Answer::With(status, _) | Answer::Text(status, _) => *status,
+                Answer::Held(status) => {
+                    let _ = self.released.subscribe().wait_for(|released| *released).await;
+                    *status
+                }
                 Answer::After(delay, status) => {
                     tokio::time::sleep(*delay).await;
                     *status
@@ -181,9 +197,17 @@ impl Webhook {
                     head.push_str(&format!("{name}: {value}\r\n"));
                 }
             }
-            let size = if let Answer::Huge(size) = answer { size } else { 0 };
+            let size = match &answer {
+                Answer::Huge(size) => *size,
+                Answer::Text(_, text) => text.len(),
+                _ => 0,
+            };
             head.push_str(&format!("Content-Length: {size}\r\n\r\n"));
             stream.get_mut().write_all(head.as_bytes()).await?;
+            if let Answer::Text(_, text) = answer {
+                stream.get_mut().write_all(text.as_bytes()).await?;
+                continue;
+            }
             let block = [b'x'; 8192];
             let mut left = size;
             while left > 0 {

@@ -52,7 +52,7 @@ pub(super) fn event(
 }
 
 fn state(view: &View<'_>, id: EventId, revision: u64, stream: &StreamSince) -> Result<DeliveryState, StoreError> {
-    if revision < stream.since {
+    if !stream.gets(revision) {
         return Ok(DeliveryState::None);
     }
     let key = StreamKey { type_no: id.type_no(), name: stream.name.clone() };

@@ -62,7 +62,7 @@ fn state(answer: Value, stream: &StreamSince, revision: u64) -> Result<DeliveryS
     let mut answer = Answer::of(answer)?;
     match int(&answer.next())? {
         // Nowhere: delivered, unless it never had an entry for this stream, not by a replay either.
-        0 if revision < stream.since && int(&answer.next())? == 0 => Ok(DeliveryState::None),
+        0 if !stream.gets(revision) && int(&answer.next())? == 0 => Ok(DeliveryState::None),
         0 => Ok(DeliveryState::Delivered),
         1 => {
             let score = score(&answer.next())?.unwrap_or_default();
