@@ -1,5 +1,8 @@
 //! The composition root: puts the parts together, watches them, and takes them apart in order.
 
+mod watch;
+
+use crate::alive::Progress;
 use crate::config::{Settings, StoreUrl};
 use crate::event::{EventType, Ttl, TypeFilter, TypeNo};
 use crate::http::{self, AppState};
@@ -9,15 +12,13 @@ use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::RedisStore;
 use crate::store::{Appender, Drain, Store, StoreActor, StoreError};
 use crate::streams::SinkPool;
-use actix::{Actor, Addr, Arbiter};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use actix_web::{App, HttpServer, web};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::oneshot;
+use watch::Watch;
 
-/// How often the core actors are looked after.
-const WATCH: Duration = Duration::from_millis(200);
 /// Exit code after a core actor has died (`EX_SOFTWARE`).
 const DIED: i32 = 70;
 
@@ -56,17 +57,20 @@ struct Core {
     store: Addr<StoreActor>,
     registry: Addr<RegistryActor>,
     broadcast: Addr<BroadcastActor>,
+    /// Those that streams run on.
+    arbiters: Vec<(String, ArbiterHandle)>,
 }
 
 impl Core {
-    /// The first that is not alive any more.
-    fn dead(&self) -> Option<&'static str> {
-        let alive = [
-            ("StoreActor", self.store.connected()),
-            ("RegistryActor", self.registry.connected()),
-            ("BroadcastActor", self.broadcast.connected()),
-        ];
-        alive.into_iter().find(|(_, connected)| !connected).map(|(name, _)| name)
+    fn watch(&self, progress: &Arc<Progress>) -> Watch {
+        let mut watch = Watch::new(Arc::clone(progress));
+        watch.actor("StoreActor", &self.store);
+        watch.actor("RegistryActor", &self.registry);
+        watch.actor("BroadcastActor", &self.broadcast);
+        for (name, arbiter) in &self.arbiters {
+            watch.arbiter(name, arbiter);
+        }
+        watch
     }
 }
 
@@ -76,10 +80,16 @@ impl Core {
 /// When it cannot start.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
     let store = open(&settings)?;
+    run_on(settings, store).await
+}
+
+/// Runs the hub on a store that is open already.
+async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunError> {
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
     let (core, appender) = start_core(&settings, &store, &view, &streams);
-    let stopping = Arc::new(AtomicBool::new(false));
+    let (progress, stopping) = (Arc::<Progress>::default(), Arc::new(AtomicBool::new(false)));
+    let watch = core.watch(&progress);
     let state = AppState {
         http: Arc::new(settings.http.clone()),
         live: Arc::new(settings.live.clone()),
@@ -90,6 +100,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         clock: Arc::default(),
         registry: core.registry.clone().into(),
         broadcast: core.broadcast.clone(),
+        progress,
         stopping: Arc::clone(&stopping),
         in_flight: Arc::new(AtomicUsize::new(0)),
     };
@@ -99,7 +110,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let running = actix::spawn(server);
     tokio::select! {
         () = stop_signal() => {}
-        name = watch(&core) => {
+        name = watch.until_one_dies() => {
             // A hub that answers and does nothing is worse than one that is gone: what runs it starts it again.
             log::error!("core actor died, the process ends: actor={name} exit_code={DIED}");
             log::logger().flush();
@@ -154,8 +165,10 @@ fn start_core(
     let (registry_view, live_view) = (view.clone(), view.clone());
     let (pool, streams) = (SinkPool::new(Arc::clone(streams), settings.stream_workers), Arc::clone(streams));
     let live = settings.live.clone();
+    let arbiters = pool.arbiters();
     let core = Core {
         store,
+        arbiters,
         registry: RegistryActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             RegistryActor::new(for_registry, streams, registry_view, pool)
         }),
@@ -180,16 +193,6 @@ fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server
         log::info!("listening: address={address} version={}", env!("CARGO_PKG_VERSION"));
     }
     Ok(server.run())
-}
-
-async fn watch(core: &Core) -> &'static str {
-    let mut ticks = tokio::time::interval(WATCH);
-    loop {
-        ticks.tick().await;
-        if let Some(name) = core.dead() {
-            return name;
-        }
-    }
 }
 
 /// Not ready, stop accepting, close sessions, answer what is in flight, flush the store, let streams
@@ -237,3 +240,6 @@ async fn stop_signal() {
 async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
+
+#[cfg(test)]
+mod tests;

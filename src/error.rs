@@ -80,6 +80,8 @@ codes! {
     Overloaded = "overloaded", 503, "The hub has too much in flight";
     /// More than `live.max_sessions`.
     TooManySessions = "too-many-sessions", 503, "The hub has too many live sessions";
+    /// A part of the hub stands still.
+    NoProgress = "no-progress", 503, "A part of the hub makes no progress";
     /// The hub is stopping.
     ShuttingDown = "shutting-down", 503, "The hub is shutting down";
 }

@@ -17,9 +17,11 @@
 //! | [`streams`] | `SinkActor` a stream: outbox to webhook and RabbitMQ |
 //! | [`registry`] | `RegistryActor`: type configurations and their SinkActors |
 //! | [`http`] | one file a resource; problem documents; sessions |
+//! | [`alive`] | whether the parts still get anything done |
 //! | [`config`] | settings: defaults, file, environment |
 //! | [`app`] | puts it together, and takes it apart in order |
 
+pub mod alive;
 pub mod app;
 pub mod config;
 pub mod error;

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("error", &[]),
-    ("store", &["event", "error"]),
-    ("live", &["event", "store"]),
+    ("alive", &[]),
+    ("store", &["event", "error", "alive"]),
+    ("live", &["event", "store", "alive"]),
     ("streams", &["event", "error", "store"]),
-    ("registry", &["event", "error", "store", "streams"]),
-    ("http", &["event", "error", "store", "live", "streams", "registry"]),
+    ("registry", &["event", "error", "store", "streams", "alive"]),
+    ("http", &["event", "error", "store", "live", "streams", "registry", "alive"]),
     ("config", &["event", "error", "store", "live", "streams", "registry", "http"]),
-    ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config"]),
+    ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config", "alive"]),
     ("main", &["event", "error", "store", "live", "streams", "registry", "http", "config", "app"]),
     ("lib", &[]),
 ];
@@ -22,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Crate → the files (or folders, with a slash) that may name it.
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix_web_actors", &["http/session.rs"]),
-    ("actix_web", &["http/", "app.rs", "main.rs"]),
+    ("actix_web", &["http/", "app.rs", "app/", "main.rs"]),
     ("actix_http", &["http/", "streams/webhook"]),
     ("awc", &["streams/webhook"]),
     ("lapin", &["streams/rabbit"]),

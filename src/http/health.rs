@@ -6,7 +6,7 @@ use crate::error::{ApiError, Code};
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A store that needs longer than this is not one to send requests to.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -16,14 +16,17 @@ pub async fn alive() -> HttpResponse {
     ok()
 }
 
-/// Requests will be served: the hub is not stopping, the store answers and can be written, and the
-/// registered types are known.
+/// Requests will be served: the hub is not stopping, the store answers and can be written, the
+/// registered types are known, and every part of the hub makes progress.
 pub async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     if state.stopping.load(Ordering::Acquire) {
         return Err(ApiError::new(Code::ShuttingDown, "hub: it is stopping").into());
     }
     let detail = match tokio::time::timeout(PATIENCE, state.store.ping()).await {
-        Ok(Ok(_)) if state.types.is_loaded() => return Ok(ok()),
+        Ok(Ok(_)) if state.types.is_loaded() => match state.progress.stuck(Instant::now()) {
+            None => return Ok(ok()),
+            Some(part) => return Err(ApiError::new(Code::NoProgress, part).into()),
+        },
         Ok(Ok(_)) => "registry: the types have not been read from the store yet".to_owned(),
         Ok(Err(error)) => {
             log::debug!("event=not_ready part=store error=\"{error}\"");

@@ -1,6 +1,7 @@
 //! What every handler is given.
 
 use super::StoreClock;
+use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::{DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
 use crate::store::{Appender, Store};
@@ -53,6 +54,8 @@ pub struct AppState {
     pub registry: RegistryHandle,
     /// For live sessions.
     pub broadcast: Addr<BroadcastActor>,
+    /// Whether the hub's parts get anything done.
+    pub progress: Arc<Progress>,
     /// Set first at shutdown: `/readyz` turns 503.
     pub stopping: Arc<AtomicBool>,
     /// Requests in flight in the whole process.

@@ -134,6 +134,7 @@ impl Hub {
             types,
             clock: Arc::new(StoreClock::default()),
             broadcast,
+            progress: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),
             in_flight: Arc::new(AtomicUsize::new(0)),
         };

@@ -6,6 +6,7 @@ use super::recovery::Recovery;
 use super::sessions::Sessions;
 use super::track::{Arrival, Track};
 use super::{CloseAll, CountSessions, LiveEvent, LiveSettings, Refused, Subscribe, TypeNames, Unsubscribe};
+use crate::alive::Alive;
 use crate::event::{EventId, EventType, Position, Ttl, TypeNo, envelope};
 use crate::store::{Live, LiveRun, Store};
 use actix::prelude::*;
@@ -189,6 +190,14 @@ impl Handler<Unsubscribe> for BroadcastActor {
 
     fn handle(&mut self, gone: Unsubscribe, _: &mut Self::Context) {
         self.sessions.unsubscribe(gone.0);
+    }
+}
+
+impl Handler<Alive> for BroadcastActor {
+    type Result = Result<(), String>;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
+        Ok(())
     }
 }
 

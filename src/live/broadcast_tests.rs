@@ -1,9 +1,10 @@
 //! The BroadcastActor, fed by hand and reading from an embedded store.
 
-use super::super::testing::{Gate, Rig, START, append_payloads, settings};
+use super::super::testing::{Rig, START, append_payloads, settings};
 use super::super::{Inbox, SessionId};
 use super::*;
 use crate::live::{Ending, LiveEvent};
+use crate::store::testing::Gate;
 use crate::store::testing::TempStore;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;

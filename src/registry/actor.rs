@@ -8,12 +8,13 @@ use super::sinks::SinkTable;
 use super::{
     DeleteStream, Learn, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeView, Unregister, record,
 };
+use crate::alive::{self, Alive};
 use crate::error::{ApiError, Code};
 use crate::store::{Store, StoreError, StreamKey, TypeRecord};
 use crate::streams::{SinkEvent, SinkPool, SinkStatus, StreamSettings};
 use actix::prelude::*;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// How often a node asks whether the registry has changed: twice within the second that is promised.
@@ -34,7 +35,8 @@ pub struct RegistryActor {
     events: Option<mpsc::Receiver<SinkEvent>>,
     /// The registry's version that the view shows; `None` until it was read once.
     version: Option<u64>,
-    refreshing: bool,
+    /// Since when the store is being asked whether the registry has changed.
+    refreshing: Option<Instant>,
     stopping: bool,
     /// Whether the last look at the store succeeded, so that only changes are logged.
     reachable: bool,
@@ -52,7 +54,7 @@ impl RegistryActor {
             sinks,
             events: Some(events),
             version: None,
-            refreshing: false,
+            refreshing: None,
             stopping: false,
             reachable: true,
         }
@@ -76,10 +78,10 @@ impl RegistryActor {
     }
 
     fn refresh(&mut self, ctx: &mut Context<Self>) {
-        if self.refreshing || self.stopping {
+        if self.refreshing.is_some() || self.stopping {
             return;
         }
-        self.refreshing = true;
+        self.refreshing = Some(Instant::now());
         let (store, known) = (Arc::clone(&self.store), self.version);
         let read = async move {
             if known == Some(store.registry_version().await?) {
@@ -88,7 +90,7 @@ impl RegistryActor {
             store.types().await.map(Some)
         };
         ctx.spawn(read.into_actor(self).map(|answer: Result<_, StoreError>, actor, ctx| {
-            actor.refreshing = false;
+            actor.refreshing = None;
             match answer {
                 Ok(None) => actor.store_answered(),
                 Ok(Some((version, records))) => {
@@ -281,6 +283,19 @@ impl Handler<Learn> for RegistryActor {
     fn handle(&mut self, Learn(records): Learn, ctx: &mut Self::Context) {
         for record in &records {
             self.learn(record, ctx);
+        }
+    }
+}
+
+impl Handler<Alive> for RegistryActor {
+    type Result = Result<(), String>;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
+        match self.refreshing.map(|since| since.elapsed()) {
+            Some(time) if time > alive::LIMIT => {
+                Err(format!("the store has been asked for changes for {} s", time.as_secs()))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -6,9 +6,11 @@
 //! when it is not going to look anyway, so that its thread is not woken by every request of a busy hub.
 
 use super::{AppendGroup, Appended, Store, StoreError};
+use crate::alive::{self, Alive};
 use actix::prelude::*;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Most events in one flush: past this Redis' scripts gain nothing and block others for longer.
@@ -101,7 +103,8 @@ struct Look;
 pub struct StoreActor {
     store: Arc<dyn Store>,
     queue: Shared,
-    flushing: bool,
+    /// Since when a flush has been in flight.
+    flushing: Option<Instant>,
     /// Whoever asked to be told once nothing is waiting or in flight.
     drained: Vec<oneshot::Sender<()>>,
 }
@@ -110,12 +113,12 @@ impl StoreActor {
     /// Starts an actor on this thread's arbiter, with at most `limit` appends waiting.
     pub fn open(store: Arc<dyn Store>, limit: usize) -> (Addr<Self>, Appender) {
         let queue = Shared::default();
-        let actor = Self { store, queue: queue.clone(), flushing: false, drained: Vec::new() }.start();
+        let actor = Self { store, queue: queue.clone(), flushing: None, drained: Vec::new() }.start();
         (actor.clone(), Appender { actor, queue, limit })
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        if self.flushing {
+        if self.flushing.is_some() {
             return;
         }
         let batch = self.next_batch();
@@ -125,7 +128,7 @@ impl StoreActor {
             }
             return;
         }
-        self.flushing = true;
+        self.flushing = Some(Instant::now());
         let store = Arc::clone(&self.store);
         let flush = async move {
             let (merged, shares) = merge(batch);
@@ -133,7 +136,7 @@ impl StoreActor {
             distribute(shares, answer);
         };
         ctx.spawn(flush.into_actor(self).map(|(), actor, ctx| {
-            actor.flushing = false;
+            actor.flushing = None;
             actor.flush(ctx);
         }));
     }
@@ -188,6 +191,17 @@ impl Handler<Drain> for StoreActor {
     fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
         self.drained.push(drain.0);
         self.flush(ctx);
+    }
+}
+
+impl Handler<Alive> for StoreActor {
+    type Result = Result<(), String>;
+
+    fn handle(&mut self, _: Alive, _: &mut Self::Context) -> Self::Result {
+        match self.flushing.map(|since| since.elapsed()) {
+            Some(time) if time > alive::LIMIT => Err(format!("a flush has been under way for {} s", time.as_secs())),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -86,6 +86,12 @@ impl SinkPool {
         SinkHandle(slot)
     }
 
+    /// The arbiters, by name, for whoever looks whether they still run.
+    pub fn arbiters(&self) -> Vec<(String, ArbiterHandle)> {
+        let named = |(n, host): (usize, &Host)| (format!("streams-{n}"), host.arbiter.handle());
+        self.hosts.iter().enumerate().map(named).collect()
+    }
+
     /// Ends the arbiters and the connections to brokers. Streams are to be stopped before; those that
     /// are not are cut off, and what they held comes due again.
     pub async fn shutdown(self) {

@@ -1,10 +1,6 @@
 //! What tests of the live side stand on: a BroadcastActor that is fed by hand, so that a test says what the
 //! feed loses, and a real store that it reads from.
 
-mod gate;
-
-pub use gate::Gate;
-
 use super::{BroadcastActor, LiveSettings};
 use crate::event::{EventType, HUB_EPOCH_MS, Millis, Position, Ttl, TypeNo};
 use crate::live::TypeNames;

@@ -1,6 +1,10 @@
 //! The embedded store as tests of the layers above use it: in a temporary folder, at a clock that stands
 //! until a test moves it.
 
+mod gate;
+
+pub use gate::{Gate, Trap};
+
 use super::embedded::EmbeddedStore;
 use super::{Put, PutType, Store, StoreOptions, TypeRecord};
 use crate::event::Millis;
