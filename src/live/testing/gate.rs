@@ -4,6 +4,7 @@
 use crate::event::{EventId, EventType, Millis, Position, TypeNo};
 use crate::store::*;
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -84,6 +85,24 @@ impl Store for Gate {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         self.enter()?.dead_letters(stream, after, limit).await
+    }
+    async fn retry_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError> {
+        self.enter()?.retry_dead(stream, letters).await
+    }
+    async fn delete_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError> {
+        self.enter()?.delete_dead(stream, letters).await
+    }
+    async fn bury(&self, stream: &StreamKey, reason: &str) -> Result<u64, StoreError> {
+        self.enter()?.bury(stream, reason).await
+    }
+    async fn replay(&self, replay: Replay) -> Result<Replayed, StoreError> {
+        self.enter()?.replay(replay).await
+    }
+    async fn record_attempts(&self, stream: &StreamKey, attempts: Vec<Bytes>) -> Result<(), StoreError> {
+        self.enter()?.record_attempts(stream, attempts).await
+    }
+    async fn attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError> {
+        self.enter()?.attempts(stream).await
     }
     async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
         self.enter()?.types().await

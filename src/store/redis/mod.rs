@@ -165,6 +165,25 @@ impl Store for RedisStore {
         self.within(self.list_dead(stream, after, limit)).await
     }
 
+    async fn retry_dead(&self, _: &StreamKey, _: super::Letters) -> Result<u64, StoreError> {
+        Err(StoreError::Unavailable("not there yet".into()))
+    }
+    async fn delete_dead(&self, _: &StreamKey, _: super::Letters) -> Result<u64, StoreError> {
+        Err(StoreError::Unavailable("not there yet".into()))
+    }
+    async fn bury(&self, _: &StreamKey, _: &str) -> Result<u64, StoreError> {
+        Err(StoreError::Unavailable("not there yet".into()))
+    }
+    async fn replay(&self, _: super::Replay) -> Result<super::Replayed, StoreError> {
+        Err(StoreError::Unavailable("not there yet".into()))
+    }
+    async fn record_attempts(&self, _: &StreamKey, _: Vec<bytes::Bytes>) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable("not there yet".into()))
+    }
+    async fn attempts(&self, _: &StreamKey) -> Result<Vec<bytes::Bytes>, StoreError> {
+        Err(StoreError::Unavailable("not there yet".into()))
+    }
+
     async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
         self.within(self.all_types()).await
     }
