@@ -18,7 +18,7 @@ use crate::event::{Millis, Position};
 use fjall::Slice;
 
 /// Most events changed in one step: appends wait for it.
-pub(super) const STEP: usize = 1000;
+pub(super) const STEP: usize = 500;
 /// Most bytes of events in one step (but always one event).
 pub(super) const STEP_BYTES: usize = 4 << 20;
 
