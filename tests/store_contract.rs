@@ -10,6 +10,10 @@
 
 #[path = "store_contract/append.rs"]
 mod append;
+#[path = "store_contract/attempts.rs"]
+mod attempts;
+#[path = "store_contract/bury.rs"]
+mod bury;
 #[path = "store_contract/delivery.rs"]
 mod delivery;
 #[path = "store_contract/embedded_only.rs"]
@@ -23,10 +27,14 @@ mod guard;
 mod hands;
 #[path = "store_contract/kit.rs"]
 mod kit;
+#[path = "store_contract/letters.rs"]
+mod letters;
 #[path = "store_contract/live.rs"]
 mod live;
 #[path = "store_contract/marks.rs"]
 mod marks;
+#[path = "store_contract/model.rs"]
+mod model;
 #[path = "store_contract/ordered.rs"]
 mod ordered;
 #[path = "store_contract/redis_only.rs"]
@@ -38,6 +46,8 @@ mod redis_server;
 mod registry;
 #[path = "store_contract/reopen.rs"]
 mod reopen;
+#[path = "store_contract/replay.rs"]
+mod replay;
 #[path = "store_contract/ttl.rs"]
 mod ttl;
 
@@ -122,6 +132,49 @@ contract! {
             due_names_streams_with_work
             an_event_says_where_it_stands
             a_forgotten_stream_has_no_past
+        }
+        letters {
+            all_letters_are_sent_again
+            some_letters_are_sent_again
+            a_letter_can_die_and_be_sent_again_any_number_of_times
+            an_ordered_stream_gets_a_letter_before_what_is_newer
+            a_letter_sent_again_is_not_forgotten_with_its_first_death
+            deleted_letters_are_dropped
+            a_stream_that_comes_back_can_be_sent_its_letters
+            a_letter_of_an_ephemeral_type_is_sent_again
+            a_stream_without_letters_has_none_to_send
+            five_thousand_letters_are_sent_and_deleted
+        }
+        bury {
+            all_that_waits_becomes_a_dead_letter_with_its_reason
+            a_buried_backlog_is_full_no_more
+            what_was_buried_can_be_sent_again
+            a_buried_and_forgotten_stream_begins_anew
+            a_buried_ordered_stream_goes_on_at_once
+            events_of_an_ephemeral_type_are_buried_with_their_payload
+            a_stream_without_events_has_none_to_bury
+            five_thousand_events_are_buried
+        }
+        replay {
+            delivered_events_are_delivered_again
+            a_range_is_exact_to_the_millisecond
+            what_has_expired_is_not_replayed
+            what_waits_is_not_queued_twice
+            dead_letters_of_the_range_are_so_no_more
+            a_replay_past_the_limit_queues_nothing
+            a_new_stream_is_given_what_was_before_it
+            an_ephemeral_type_has_nothing_to_replay
+            an_ordered_stream_gets_a_replay_before_what_is_newer
+            five_thousand_events_are_replayed
+        }
+        attempts {
+            attempts_come_newest_first
+            the_newest_thousand_attempts_are_kept
+            attempts_are_recorded_side_by_side
+            attempts_go_when_none_was_added_for_their_time
+        }
+        model {
+            states_and_counters_agree_whatever_is_done
         }
         hands {
             nothing_is_lost_or_settled_twice

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on panics")]
 
 mod broken;
+mod bulk;
+mod bulk_kill;
 mod feed;
 mod folder;
 mod outbox;

@@ -160,3 +160,63 @@ pub fn claimed(claim: &Claim) -> Vec<Position> {
 pub async fn counts(store: &Arc<dyn Store>, stream: &StreamKey) -> StreamCounts {
     store.counts(std::slice::from_ref(stream)).await.expect("counts").remove(0)
 }
+
+/// Everything that the store still shows of an event at this stream, which came with revision `since`.
+pub async fn state_since(store: &Arc<dyn Store>, stream: &StreamKey, position: Position, since: u64) -> DeliveryState {
+    let asked = [StreamSince { name: stream.name.clone(), since, until: None }];
+    let id = EventId::new(stream.type_no, position);
+    let ty = TypeRef { type_no: stream.type_no, ttl: Ttl::permanent() };
+    store.event(id, &ty, &asked).await.expect("an answer").expect("the event").streams.remove(0)
+}
+
+/// Where an event stands with a stream that was there before it.
+pub async fn state(store: &Arc<dyn Store>, stream: &StreamKey, position: Position) -> DeliveryState {
+    state_since(store, stream, position, 1).await
+}
+
+/// Pending, never tried, and not held.
+pub fn is_fresh(state: &DeliveryState) -> bool {
+    matches!(state, DeliveryState::Pending { failed: None, next_attempt_at: Some(_) })
+}
+
+/// Claims up to `max` events and delivers them, but for those that `dead` names by their place in the claim.
+/// Answers the positions claimed.
+pub async fn deliver_but(store: &Arc<dyn Store>, stream: &StreamKey, max: usize, dead: &[usize]) -> Vec<Position> {
+    let one = store.claim(claim(stream, max)).await.expect("a claim");
+    let exceptions =
+        dead.iter().map(|i| (one.events[*i].clone(), Disposition::Dead(failure(4, &format!("no {i}"))))).collect();
+    let settle = Settle { exceptions, ..delivered(stream, &one) };
+    assert_eq!(store.settle(settle).await.expect("an answer"), Fenced::Done(None));
+    claimed(&one)
+}
+
+/// Claims and delivers all that is due, some at a time; answers the positions in the order they came.
+pub async fn drain(store: &Arc<dyn Store>, stream: &StreamKey) -> Vec<Position> {
+    let mut all = Vec::new();
+    for _ in 0..10_000 {
+        let one = store.claim(claim(stream, 700)).await.expect("a claim");
+        if one.events.is_empty() {
+            return all;
+        }
+        assert!(one.events.iter().all(|event| event.attempts == 0));
+        all.extend(claimed(&one));
+        assert_eq!(store.settle(delivered(stream, &one)).await.expect("an answer"), Fenced::Done(None));
+    }
+    panic!("the outbox does not end");
+}
+
+/// Positions of a stream's dead letters.
+pub async fn letters(store: &Arc<dyn Store>, stream: &StreamKey) -> Vec<Position> {
+    let letters = store.dead_letters(stream, None, 100_000).await.expect("letters");
+    letters.iter().map(|letter| letter.event.id.position()).collect()
+}
+
+/// A small generator: the same choices in every run.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn throw(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}

@@ -28,8 +28,10 @@ pub(super) fn claim(core: &mut Core, disk: &Disk, request: &ClaimRequest) -> Res
         // A failed event that was put back bars the way for everything after it.
         waits = stream.first_waiting();
         let bar = waits.map(|(_, position)| position);
+        // Whole, but for what was queued again before it meanwhile: of that no more than there is room for.
+        let lapsed = |position| whole.is_some_and(|last| position <= last) && stream.get(position).is_some();
         pick(stream, disk, &mut picked, |position, taken| {
-            bar.is_none_or(|bar| position < bar) && (taken < request.max || whole.is_some_and(|last| position <= last))
+            bar.is_none_or(|bar| position < bar) && (taken < request.max || lapsed(position))
         })?;
     } else {
         stream.release_lapsed(now);

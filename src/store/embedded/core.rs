@@ -2,6 +2,7 @@
 //! other's effects and hardly anything is read from disk.
 
 use super::super::{StoreError, StoreOptions, StreamKey};
+use super::attempts::Log;
 use super::disk::{Disk, Table, unavailable};
 use super::hours::Hours;
 use super::keys;
@@ -98,6 +99,15 @@ impl Core {
                 let place = if recovered { Place::Ready } else { Place::Later(row.due) };
                 let event = Tracked { place, attempts: row.failure.attempts, recorded: true };
                 stream.put(position, event);
+            }
+            Ok(())
+        })?;
+        scan(disk, &[keys::ATTEMPT_LOGS], |key, value| {
+            let number = keys::attempt_log_number(key).ok_or_else(|| damaged("a list of attempts"))?;
+            let known =
+                by_number.get(&number).and_then(|key| types.get_mut(&key.type_no.get())?.streams.get_mut(&key.name));
+            if let Some(stream) = known {
+                stream.attempts = Log::decode(value)?;
             }
             Ok(())
         })?;
@@ -246,7 +256,7 @@ impl Core {
 }
 
 /// The first event of a stream's outbox, from `from` on, that is not tracked.
-fn first_untracked(disk: &Disk, stream: &Stream, from: Position) -> Result<Option<Position>, StoreError> {
+pub(super) fn first_untracked(disk: &Disk, stream: &Stream, from: Position) -> Result<Option<Position>, StoreError> {
     let number = stream.row.number;
     for row in disk.table(Table::Outbox).range(keys::outbox(number, from)..=keys::outbox(number, Position::MAX)) {
         let key = row.key().map_err(unavailable)?;

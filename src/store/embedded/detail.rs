@@ -1,15 +1,51 @@
 //! What is known of single events: one event whole, and the dead letters of a stream.
 
 use super::super::{DeadLetter, DeliveryState, EventDetail, StoreError, StoredEvent, StreamKey, StreamSince, TypeRef};
+use super::EmbeddedStore;
 use super::claim::millis;
 use super::disk::{Disk, Table, unavailable};
 use super::hours::Hours;
 use super::keys;
 use super::marks::marked_at;
+use super::past::Past;
 use super::rows::{DeadRow, RetryRow, StreamRow, damaged, read_event};
+use super::stream::Place;
 use crate::event::{ClientId, EventId, Millis, Position};
 use fjall::{Readable, Slice, Snapshot};
 use std::time::Duration;
+
+impl EmbeddedStore {
+    /// What the committer knows of pending events that the disk does not: leases, and what was made due.
+    pub(super) async fn refine(
+        &self,
+        id: EventId,
+        streams: &[StreamSince],
+        detail: &mut EventDetail,
+    ) -> Result<(), StoreError> {
+        if !detail.streams.iter().any(|state| matches!(state, DeliveryState::Pending { .. })) {
+            return Ok(());
+        }
+        let keys: Vec<_> = streams.iter().map(|s| StreamKey { type_no: id.type_no(), name: s.name.clone() }).collect();
+        let places = self
+            .door()?
+            .ask(move |core, _| {
+                let now = core.now();
+                let place = |key| core.stream(key)?.get(id.position()).map(|event| (event.place, now));
+                Ok(keys.iter().map(place).collect::<Vec<_>>())
+            })
+            .await?;
+        for (state, place) in detail.streams.iter_mut().zip(places) {
+            if let (DeliveryState::Pending { next_attempt_at, .. }, Some((place, now))) = (state, place) {
+                *next_attempt_at = match place {
+                    Place::Held(_) => None,
+                    Place::Later(due) => Some(due),
+                    Place::Ready => Some(next_attempt_at.unwrap_or(now).min(now)),
+                };
+            }
+        }
+        Ok(())
+    }
+}
 
 struct View<'a> {
     disk: &'a Disk,
@@ -52,11 +88,9 @@ pub(super) fn event(
 }
 
 fn state(view: &View<'_>, id: EventId, revision: u64, stream: &StreamSince) -> Result<DeliveryState, StoreError> {
-    if !stream.gets(revision) {
-        return Ok(DeliveryState::None);
-    }
     let key = StreamKey { type_no: id.type_no(), name: stream.name.clone() };
     let position = id.position();
+    let mut promised = stream.gets(revision);
     // A stream that has drained and been forgotten holds nothing any more.
     if let Some(StreamRow { number, .. }) = view.stream(&key)? {
         if view.get(Table::Outbox, &keys::outbox(number, position))?.is_some() {
@@ -70,6 +104,13 @@ fn state(view: &View<'_>, id: EventId, revision: u64, stream: &StreamSince) -> R
             let kept = dead.since > view.kept_since;
             return Ok(if kept { DeliveryState::Dead(dead.failure) } else { DeliveryState::Dropped });
         }
+        // Older than the stream, but it may have been queued for it since.
+        if !promised && let Some(row) = view.get(Table::State, &keys::past(number))? {
+            promised = Past::decode(&row)?.holds(position);
+        }
+    }
+    if !promised {
+        return Ok(DeliveryState::None);
     }
     if view.get(Table::Marks, &keys::dropped(id, &stream.name))?.is_some() {
         return Ok(DeliveryState::Dropped);

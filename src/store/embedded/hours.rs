@@ -61,6 +61,13 @@ impl Hours {
             .collect()
     }
 
+    /// The oldest hour in `first..=last` that holds events of a type.
+    pub(super) fn first_in(&self, ty: u16, first: u32, last: u32) -> Option<u32> {
+        let map = self.read();
+        let hours = map.get(&ty).filter(|_| first <= last)?;
+        hours.range(first..=last).next().map(|(hour, _)| *hour)
+    }
+
     /// The first position of a type that may show.
     pub(super) fn floor(&self, ty: u16) -> Position {
         self.1.0.read().unwrap_or_else(PoisonError::into_inner).get(&ty).copied().unwrap_or_default()

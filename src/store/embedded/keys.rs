@@ -39,6 +39,12 @@ pub(super) const RETRIES: u8 = b'R';
 pub(super) const DEAD: u8 = b'X';
 /// Type, key → idempotency answer.
 pub(super) const IDEMPOTENCY: u8 = b'I';
+/// Stream number → what it was given of the time before it.
+pub(super) const PAST: u8 = b'P';
+/// Stream number → where its attempts lie.
+pub(super) const ATTEMPT_LOGS: u8 = b'B';
+/// Stream number, a number that rises → an attempt.
+pub(super) const ATTEMPTS: u8 = b'A';
 /// Class, time, key → nothing: what to remove when.
 pub(super) const EXPIRY: u8 = b'E';
 
@@ -46,6 +52,9 @@ pub(super) const EXPIRY: u8 = b'E';
 pub(super) const EXPIRES_ANSWER: u8 = b'I';
 /// Class of [`EXPIRY`] rows whose time is the moment of death and whose key is a dead letter's.
 pub(super) const EXPIRES_DEAD: u8 = b'X';
+
+/// Class of [`EXPIRY`] rows whose time is that of an attempt and whose key is the log's that holds it.
+pub(super) const EXPIRES_ATTEMPTS: u8 = b'B';
 
 /// Hours since 1970, as they stand in keys.
 pub(super) fn hour_no(position: Position) -> u32 {
@@ -174,6 +183,35 @@ pub(super) fn of_stream(kind: u8, stream: u32, position: Position) -> [u8; 13] {
 pub(super) fn stream_and_position(key: &[u8]) -> Option<(u32, Position)> {
     let number = key.get(1..5)?.first_chunk::<4>()?;
     Some((u32::from_be_bytes(*number), position_of(key.get(5..)?)?))
+}
+
+/// `state`: what a stream was given of the time before it.
+pub(super) fn past(stream: u32) -> [u8; 5] {
+    of_number(PAST, stream)
+}
+
+/// `state`: where a stream's attempts lie.
+pub(super) fn attempt_log(stream: u32) -> [u8; 5] {
+    of_number(ATTEMPT_LOGS, stream)
+}
+
+/// Stream number of a row made by [`attempt_log`].
+pub(super) fn attempt_log_number(key: &[u8]) -> Option<u32> {
+    key.get(1..)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+fn of_number(kind: u8, stream: u32) -> [u8; 5] {
+    let mut key = [kind; 5];
+    key[1..].copy_from_slice(&stream.to_be_bytes());
+    key
+}
+
+/// `state`: one attempt of a stream.
+pub(super) fn attempt(stream: u32, at: u64) -> [u8; 13] {
+    let mut key = [ATTEMPTS; 13];
+    key[1..5].copy_from_slice(&stream.to_be_bytes());
+    key[5..].copy_from_slice(&at.to_be_bytes());
+    key
 }
 
 /// `state`: an idempotency answer.

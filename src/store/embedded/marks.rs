@@ -1,6 +1,7 @@
 //! Marks of clients on events.
 
 use super::super::{MarkRequest, StoreError};
+use super::EmbeddedStore;
 use super::core::Core;
 use super::disk::{Disk, Table};
 use super::hours::Hours;
@@ -8,9 +9,22 @@ use super::keys;
 use super::rows::{number, read_number};
 use super::tx::Tx;
 use crate::event::{Millis, Position};
+use std::sync::Arc;
+
+impl EmbeddedStore {
+    /// Which of the events marked exist.
+    pub(super) async fn existing(&self, marks: &[MarkRequest]) -> Result<Vec<(MarkRequest, bool)>, StoreError> {
+        let (marks, hours, now) = (marks.to_vec(), Arc::clone(&self.hours), (self.clock)());
+        self.blocking(move |disk| {
+            let exist = exist(disk, &hours, now, &marks)?;
+            Ok(marks.into_iter().zip(exist).collect())
+        })
+        .await
+    }
+}
 
 /// Whether each event is stored and still shows. Reads the disk, so it runs outside the committer.
-pub(super) fn exist(disk: &Disk, hours: &Hours, now: Millis, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
+fn exist(disk: &Disk, hours: &Hours, now: Millis, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
     marks
         .iter()
         .map(|mark| {

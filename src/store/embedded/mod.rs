@@ -5,6 +5,8 @@
 //! | `writer` | the committer thread: all changes, in group commits |
 //! | `core` | what it keeps in memory, and the rows it writes once a group |
 //! | `append`, `claim`, `settle`, `marks`, `registry`, `sweep` | the operations on that |
+//! | `bulk`, `letters`, `replay`, `past` | the large ones: step by step, each a commit of its own |
+//! | `attempts` | the newest attempts of streams |
 //! | `stream` | one stream's outbox in memory |
 //! | `read`, `detail` | reads from snapshots, on blocking threads |
 //! | `hours` | which hours hold events: shared by both sides |
@@ -16,16 +18,21 @@
 //! which a power failure of the last moment may undo (and deliver again).
 
 mod append;
+mod attempts;
+mod bulk;
 mod claim;
 mod core;
 mod detail;
 mod disk;
 mod hours;
 mod keys;
+mod letters;
 mod live;
 mod marks;
+mod past;
 mod read;
 mod registry;
+mod replay;
 mod rows;
 mod settle;
 mod stream;
@@ -38,20 +45,21 @@ mod writer;
 pub use self::core::Clock;
 
 use super::{
-    AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, DeliveryState, Discarded, EventDetail, Fenced, Lease, Live,
-    MarkRequest, Page, Put, PutType, ReadQuery, Settle, Store, StoreError, StoreOptions, StreamCounts, StreamKey,
-    StreamSince, TypeRecord, TypeRef,
+    AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, Discarded, EventDetail, Fenced, Lease, Letters, Live,
+    MarkRequest, Page, Put, PutType, ReadQuery, Replay, Replayed, Settle, Store, StoreError, StoreOptions,
+    StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
 };
 use crate::event::{EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
+use bytes::Bytes;
 use disk::Disk;
 use hours::Hours;
+use letters::Fate;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use stream::Place;
 use tokio::sync::{Semaphore, mpsc};
 use writer::{Committer, Door, Job};
 
@@ -159,42 +167,6 @@ impl EmbeddedStore {
         };
         let late = || StoreError::Unavailable("the embedded store could not be read in time".into());
         tokio::time::timeout(self.options.timeout, reading).await.unwrap_or_else(|_| Err(late()))
-    }
-
-    /// Which of the events marked exist.
-    async fn existing(&self, marks: &[MarkRequest]) -> Result<Vec<(MarkRequest, bool)>, StoreError> {
-        let (marks, hours, now) = (marks.to_vec(), Arc::clone(&self.hours), (self.clock)());
-        self.blocking(move |disk| {
-            let exist = marks::exist(disk, &hours, now, &marks)?;
-            Ok(marks.into_iter().zip(exist).collect())
-        })
-        .await
-    }
-
-    /// What the committer knows of pending events that the disk does not: leases, and what was made due.
-    async fn refine(&self, id: EventId, streams: &[StreamSince], detail: &mut EventDetail) -> Result<(), StoreError> {
-        if !detail.streams.iter().any(|state| matches!(state, DeliveryState::Pending { .. })) {
-            return Ok(());
-        }
-        let keys: Vec<_> = streams.iter().map(|s| StreamKey { type_no: id.type_no(), name: s.name.clone() }).collect();
-        let places = self
-            .door()?
-            .ask(move |core, _| {
-                let now = core.now();
-                let place = |key| core.stream(key)?.get(id.position()).map(|event| (event.place, now));
-                Ok(keys.iter().map(place).collect::<Vec<_>>())
-            })
-            .await?;
-        for (state, place) in detail.streams.iter_mut().zip(places) {
-            if let (DeliveryState::Pending { next_attempt_at, .. }, Some((place, now))) = (state, place) {
-                *next_attempt_at = match place {
-                    Place::Held(_) => None,
-                    Place::Later(due) => Some(due),
-                    Place::Ready => Some(next_attempt_at.unwrap_or(now).min(now)),
-                };
-            }
-        }
-        Ok(())
     }
 }
 
@@ -309,23 +281,35 @@ impl Store for EmbeddedStore {
         self.blocking(move |disk| detail::dead_letters(disk, now, ttl, &stream, after, limit)).await
     }
 
-    async fn retry_dead(&self, _: &StreamKey, _: crate::store::Letters) -> Result<u64, StoreError> {
-        Err(closed())
+    async fn retry_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError> {
+        self.settle_letters(stream, letters, Fate::Retry).await
     }
-    async fn delete_dead(&self, _: &StreamKey, _: crate::store::Letters) -> Result<u64, StoreError> {
-        Err(closed())
+
+    async fn delete_dead(&self, stream: &StreamKey, letters: Letters) -> Result<u64, StoreError> {
+        self.settle_letters(stream, letters, Fate::Delete).await
     }
-    async fn bury(&self, _: &StreamKey, _: &str) -> Result<u64, StoreError> {
-        Err(closed())
+
+    async fn bury(&self, stream: &StreamKey, reason: &str) -> Result<u64, StoreError> {
+        self.bury_outbox(stream, reason).await
     }
-    async fn replay(&self, _: crate::store::Replay) -> Result<crate::store::Replayed, StoreError> {
-        Err(closed())
+
+    async fn replay(&self, replay: Replay) -> Result<Replayed, StoreError> {
+        self.replay_events(replay).await
     }
-    async fn record_attempts(&self, _: &StreamKey, _: Vec<bytes::Bytes>) -> Result<(), StoreError> {
-        Err(closed())
+
+    async fn record_attempts(&self, stream: &StreamKey, attempts: Vec<Bytes>) -> Result<(), StoreError> {
+        let stream = stream.clone();
+        self.door()?
+            .write(move |access| {
+                attempts::record(access.core, access.tx, &stream, attempts);
+                Ok(())
+            })
+            .await
     }
-    async fn attempts(&self, _: &StreamKey) -> Result<Vec<bytes::Bytes>, StoreError> {
-        Err(closed())
+
+    async fn attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError> {
+        let (stream, ttl, now) = (stream.clone(), self.options.dead_ttl, (self.clock)());
+        self.blocking(move |disk| attempts::read(disk, now, ttl, &stream)).await
     }
 
     async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
@@ -362,7 +346,7 @@ impl Store for EmbeddedStore {
         let stream = stream.clone();
         self.door()?
             .write(move |access| {
-                settle::forget(access.core, &stream);
+                settle::forget(access.core, access.tx, &stream);
                 Ok(())
             })
             .await

@@ -54,9 +54,7 @@ struct Span {
 
 impl Span {
     fn new(ty: TypeNo, ttl: &Ttl, hours: &Hours, now: Millis, query: &ReadQuery) -> Option<Self> {
-        // An event shows while now < created + ttl.
-        let alive = ttl.millis().map_or(Millis::MIN, |ttl| now.saturating_sub(ttl).saturating_add(1));
-        let first = Position::first_of(query.from.max(alive)).max(hours.floor(ty.get()));
+        let first = first_shown(ty, ttl, hours, now, query.from);
         let end = Position::first_of(query.to).min(below(ty, query.before));
         (first < end).then_some(Self { ty, first, end })
     }
@@ -68,6 +66,13 @@ impl Span {
     fn last_hour(&self) -> u32 {
         keys::hour_no(Position::new(self.end.get() - 1))
     }
+}
+
+/// The first position of a type, from the millisecond `from` on, that has not expired.
+pub(super) fn first_shown(ty: TypeNo, ttl: &Ttl, hours: &Hours, now: Millis, from: Millis) -> Position {
+    // An event shows while now < created + ttl.
+    let alive = ttl.millis().map_or(Millis::MIN, |ttl| now.saturating_sub(ttl).saturating_add(1));
+    Position::first_of(from.max(alive)).max(hours.floor(ty.get()))
 }
 
 /// The first position of a type whose id is not below `before`.

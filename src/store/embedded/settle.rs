@@ -1,10 +1,12 @@
 //! The end of claims, and what else changes streams and their counters.
 
 use super::super::{ClaimedEvent, Disposition, Failure, Fenced, Settle, StreamKey};
+use super::attempts;
 use super::claim::{from_lease, millis, to_lease};
 use super::core::Core;
 use super::disk::Table;
 use super::keys;
+use super::past::Past;
 use super::rows::{self, DeadRow, RetryRow};
 use super::stream::{Place, Stream, Tracked};
 use super::tx::Tx;
@@ -28,7 +30,7 @@ pub(super) fn settle(core: &mut Core, tx: &mut Tx<'_>, settle: Settle) -> Fenced
     for position in held.positions {
         let Some(event) = stream.get(position) else { continue };
         let Some((claimed, disposition)) = exceptions.remove(&position) else {
-            leave(stream, tx, position, event);
+            leave(stream, tx, position, event.recorded);
             stream.row.delivered += 1;
             continue;
         };
@@ -44,17 +46,10 @@ pub(super) fn settle(core: &mut Core, tx: &mut Tx<'_>, settle: Settle) -> Fenced
                 kept.push((position, event));
             }
             Disposition::Dead(failure) => {
-                tx.durable = true;
                 let stored = tx.get(Table::Outbox, &keys::outbox(stream.row.number, position)).ok().flatten();
-                leave(stream, tx, position, event);
-                stream.row.failed += 1;
-                stream.row.dead += 1;
-                let key = keys::of_stream(keys::DEAD, stream.row.number, position);
                 let row = stored.map_or_else(|| rows::event(0, &claimed.payload), |row| row.to_vec());
-                let row = DeadRow { since: now, failure, event: row.into() };
-                let time = u64::try_from(now).unwrap_or(0);
-                tx.set(Table::State, keys::expiry(keys::EXPIRES_DEAD, time, &key), Vec::new());
-                tx.set(Table::State, key, row.encode());
+                stream.row.failed += 1;
+                die(stream, tx, position, event.recorded, DeadRow { since: now, failure, event: row.into() });
             }
         }
     }
@@ -72,11 +67,22 @@ pub(super) fn settle(core: &mut Core, tx: &mut Tx<'_>, settle: Settle) -> Fenced
     }
 }
 
-/// Takes an event out of the outbox.
-fn leave(stream: &mut Stream, tx: &mut Tx<'_>, position: Position, event: Tracked) {
+/// Makes a dead letter of an event in the outbox.
+pub(super) fn die(stream: &mut Stream, tx: &mut Tx<'_>, position: Position, recorded: bool, letter: DeadRow) {
+    tx.durable = true;
+    leave(stream, tx, position, recorded);
+    stream.row.dead += 1;
+    let key = keys::of_stream(keys::DEAD, stream.row.number, position);
+    let time = u64::try_from(letter.since).unwrap_or(0);
+    tx.set(Table::State, keys::expiry(keys::EXPIRES_DEAD, time, &key), Vec::new());
+    tx.set(Table::State, key, letter.encode());
+}
+
+/// Takes an event out of the outbox; `recorded` when it has a retry row.
+fn leave(stream: &mut Stream, tx: &mut Tx<'_>, position: Position, recorded: bool) {
     let number = stream.row.number;
     tx.remove(Table::Outbox, &keys::outbox(number, position));
-    if event.recorded {
+    if recorded {
         tx.unset(Table::State, keys::of_stream(keys::RETRIES, number, position));
     }
     stream.row.backlog = stream.row.backlog.saturating_sub(1);
@@ -100,15 +106,20 @@ pub(super) fn make_due(core: &mut Core, key: &StreamKey) {
 }
 
 /// Forgets a drained stream. Its dead letters stay until they expire, and with them its name.
-pub(super) fn forget(core: &mut Core, key: &StreamKey) {
+pub(super) fn forget(core: &mut Core, tx: &mut Tx<'_>, key: &StreamKey) {
+    attempts::clear(core, tx, key);
+    let end = core.last(key.type_no).plus(1);
     let Some(stream) = core.stream(key) else { return };
+    let past = keys::past(stream.row.number);
     if stream.row.backlog == 0 && stream.row.dead == 0 {
+        tx.unset(Table::State, past);
         core.remove_stream(key);
         return;
     }
     if stream.row.backlog > 0 {
         log::warn!(type_no:% = key.type_no, stream:% = key.name, backlog = stream.row.backlog; "a stream was to be forgotten before it had drained: its events stay");
     }
+    tx.set(Table::State, past, Past::forgotten(end).encode());
     let stream = core.stream_for_change(key.type_no, &key.name);
     (stream.row.delivered, stream.row.failed) = (0, 0);
 }

@@ -4,9 +4,14 @@
 //! lies at or after the `cursor`, where claims read on. So no claim ever scans what has been delivered.
 
 use super::super::StreamCounts;
+use super::attempts::Log;
 use super::rows::StreamRow;
 use crate::event::{Millis, Position};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// With more than this tracked, what is queued again is left to the cursor. Below, it is tracked: a cursor put
+/// back far has claims scan what was delivered since.
+const MANY: usize = 4096;
 
 /// A pending event that is no longer simply the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub(super) struct Stream {
     pub row: StreamRow,
     /// The first event in the outbox that is not tracked; `None` when there is none.
     pub cursor: Option<Position>,
+    /// Where its attempts lie.
+    pub attempts: Log,
     tracked: BTreeMap<Position, Tracked>,
     ready: BTreeSet<Position>,
     later: BTreeSet<(Millis, Position)>,
@@ -57,6 +64,7 @@ impl Stream {
         Self {
             row,
             cursor: None,
+            attempts: Log::default(),
             tracked: BTreeMap::new(),
             ready: BTreeSet::new(),
             later: BTreeSet::new(),
@@ -92,6 +100,28 @@ impl Stream {
             self.unrecorded.insert(position);
         }
         self.tracked.insert(position, event);
+    }
+
+    /// Takes an event in again that had left the outbox: due at once, as if never tried. Its entry is written
+    /// with the same group.
+    pub(super) fn queue_again(&mut self, position: Position) {
+        self.row.backlog += 1;
+        if self.tracked.len() < MANY {
+            self.put(position, Tracked { place: Place::Ready, attempts: 0, recorded: false });
+        } else {
+            self.cursor = Some(self.cursor.map_or(position, |cursor| cursor.min(position)));
+        }
+    }
+
+    /// Whether an event may be in the outbox without being tracked: then only the disk knows.
+    pub(super) fn may_hold(&self, position: Position) -> bool {
+        self.cursor.is_some_and(|cursor| cursor <= position)
+    }
+
+    /// The first event in the outbox.
+    pub(super) fn lowest(&self) -> Option<Position> {
+        let tracked = self.tracked.first_key_value().map(|(position, _)| *position);
+        [self.cursor, tracked].into_iter().flatten().min()
     }
 
     /// Forgets an event: it has left the outbox.
@@ -159,6 +189,12 @@ impl Stream {
         }
     }
 
+    /// Gives back the events of all leases.
+    pub(super) fn release_all(&mut self) {
+        let leases: Vec<u64> = self.leases.keys().copied().collect();
+        leases.into_iter().for_each(|lease| self.release(lease));
+    }
+
     /// Gives back the events of all leases that have passed; answers the highest position among them.
     pub(super) fn release_lapsed(&mut self, now: Millis) -> Option<Position> {
         let lapsed: Vec<u64> = self.leases.iter().filter(|(_, held)| held.until <= now).map(|(id, _)| *id).collect();
@@ -198,13 +234,12 @@ impl Stream {
     }
 
     pub(super) fn counts(&self) -> StreamCounts {
-        let oldest = [self.cursor, self.tracked.first_key_value().map(|(position, _)| *position)];
         StreamCounts {
             backlog: self.row.backlog,
             delivered: self.row.delivered,
             failed: self.row.failed,
             dead: self.row.dead,
-            oldest: oldest.into_iter().flatten().min().map(Position::ms),
+            oldest: self.lowest().map(Position::ms),
         }
     }
 }
@@ -253,6 +288,17 @@ mod tests {
         stream.remove(at(5));
         assert_eq!(stream.row(at(100)).scan_from, 9);
         assert_eq!(stream.counts().oldest, Some(at(1).ms()));
+    }
+
+    #[test]
+    fn few_are_tracked_when_queued_again_and_many_put_the_cursor_back() {
+        let mut stream = Stream::new(StreamRow::default());
+        stream.cursor = Some(at(90_000));
+        (0..5000).for_each(|n| stream.queue_again(at(10 + n)));
+        assert_eq!((stream.tracked_len(), stream.row.backlog), (MANY as u64, 5000));
+        assert_eq!(stream.cursor, Some(at(10 + MANY as u64)));
+        assert!(stream.may_hold(at(5000)) && !stream.may_hold(at(9)));
+        assert_eq!((stream.lowest(), stream.row(at(99_999)).scan_from), (Some(at(10)), 10));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Giving back what has expired: hours of events with their marks, idempotency answers, dead letters.
+//! Giving back what has expired: hours of events with their marks, idempotency answers, dead letters, attempts.
 //!
 //! In the committer between groups, a few hundred rows at a time, so that appends are hardly held up.
 
 use super::super::StoreError;
+use super::attempts;
 use super::claim::millis;
 use super::core::Core;
 use super::disk::{Disk, Table, unavailable};
@@ -12,7 +13,7 @@ use super::tx::Tx;
 use crate::event::{EventId, Millis};
 
 /// Most rows removed in one step.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 const HOUR: Millis = 3_600_000;
 
 /// Where sweeping stands. Lost with the process, and then found again.
@@ -24,6 +25,8 @@ pub(super) struct Sweeper {
     /// Time of the last expiry row removed, for answers and dead letters: rows below are gone.
     answers_from: u64,
     dead_from: u64,
+    /// The same for attempts.
+    pub(super) attempts_from: u64,
 }
 
 /// An hour of a type being removed, table by table.
@@ -51,7 +54,8 @@ pub(super) fn step(core: &mut Core, disk: &Disk, tx: &mut Tx<'_>) -> Result<bool
         remove_some(core, disk, tx, hour)?;
         return Ok(true);
     }
-    Ok(remove_answers(core, disk, tx, now)? | remove_dead(core, disk, tx, now)?)
+    let (answers, letters) = (remove_answers(core, disk, tx, now)?, remove_dead(core, disk, tx, now)?);
+    Ok(answers | letters | attempts::remove_expired(core, disk, tx, now)?)
 }
 
 /// The step's removals are on disk.
@@ -146,20 +150,21 @@ fn remove_dead(core: &mut Core, disk: &Disk, tx: &mut Tx<'_>, now: Millis) -> Re
 }
 
 /// Uncounts a dead letter, and notes for as long as its event lives that it was not delivered.
-fn drop_letter(core: &mut Core, tx: &mut Tx<'_>, key: &[u8]) -> Result<(), StoreError> {
+pub(super) fn drop_letter(core: &mut Core, tx: &mut Tx<'_>, key: &[u8]) -> Result<(), StoreError> {
     let (number, position) = keys::stream_and_position(key).ok_or_else(|| damaged("a dead letter"))?;
     let Some(stream) = core.stream_by_number(number) else { return Ok(()) };
     let row = &mut core.stream_for_change(stream.type_no, &stream.name).row;
     row.dead = row.dead.saturating_sub(1);
-    if core.hours.count(stream.type_no.get(), keys::hour_no(position)) > 0 {
-        let id = EventId::new(stream.type_no, position);
+    let id = EventId::new(stream.type_no, position);
+    // The event itself, not its hour: while the sweeper empties an hour, nothing may be added to it.
+    if tx.get(Table::Events, &keys::event(id))?.is_some() {
         tx.set(Table::Marks, keys::dropped(id, &stream.name), Vec::new());
     }
     Ok(())
 }
 
 /// Expiry rows of a class with `from <= time < end`.
-fn expired_rows(disk: &Disk, class: u8, from: u64, end: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn expired_rows(disk: &Disk, class: u8, from: u64, end: u64) -> Result<Vec<Vec<u8>>, StoreError> {
     if from >= end {
         return Ok(Vec::new());
     }

@@ -14,6 +14,7 @@ use super::live::LiveFeed;
 use super::sweep;
 use super::tx::Tx;
 use fjall::PersistMode;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +48,8 @@ pub(super) type Ask = Box<dyn for<'a> FnOnce(Result<(&'a mut Core, &'a Disk), St
 pub(super) enum Job {
     /// Applied, committed with its group, then answered.
     Write(Write),
+    /// One of many steps of something large: applied and committed alone, between groups.
+    Step(Write),
     /// Answered after its group's commit.
     Ask(Ask),
     /// Removes all that has expired by now, then answers.
@@ -61,6 +64,8 @@ pub(super) struct Committer {
     core: Core,
     live: LiveFeed,
     jobs: mpsc::Receiver<Job>,
+    /// Steps whose turn has not come: one after each group. No more than there are askers, who wait for each.
+    steps: VecDeque<Write>,
     /// Why nothing works any more.
     broken: Option<String>,
     next_sweep: Instant,
@@ -76,6 +81,7 @@ impl Committer {
             core,
             live,
             jobs,
+            steps: VecDeque::new(),
             broken: None,
             next_sweep: Instant::now() + SWEEP_EVERY,
             sweeping: false,
@@ -94,6 +100,7 @@ impl Committer {
         while runtime.block_on(self.collect(&mut group)) {
             self.commit(&mut group);
             self.live.retry();
+            self.step();
             self.sweep_some();
         }
         if let Some(reason) = &self.broken {
@@ -104,13 +111,13 @@ impl Committer {
 
     /// Waits for requests, or for something else to do. False when the queue is closed and empty.
     async fn collect(&mut self, group: &mut Vec<Job>) -> bool {
-        let patience = match (self.sweeping, self.live.owes()) {
+        let patience = match (self.sweeping || !self.steps.is_empty(), self.live.owes()) {
             (true, _) => Duration::ZERO,
             (false, true) => OWED_EVERY,
             (false, false) => self.next_sweep.saturating_duration_since(Instant::now()),
         };
         match tokio::time::timeout(patience, self.jobs.recv_many(group, GROUP)).await {
-            Ok(taken) => taken > 0,
+            Ok(taken) => taken > 0 || !self.steps.is_empty(),
             Err(_) => true,
         }
     }
@@ -125,6 +132,7 @@ impl Committer {
                     None => Ok(Access { core: &mut self.core, disk: &self.disk, tx: &mut tx }),
                     Some(reason) => Err(StoreError::Unavailable(reason.clone())),
                 })),
+                (Job::Step(step), _) => self.steps.push_back(step),
                 (Job::Ask(ask), _) => asks.push(ask),
                 (Job::Sweep(waiter), _) => {
                     self.sweep_waiters.push(waiter);
@@ -149,6 +157,22 @@ impl Committer {
                 Some(reason) => Err(StoreError::Unavailable(reason.clone())),
             });
         }
+    }
+
+    /// Takes the next step. It finds on disk all that was done before it.
+    fn step(&mut self) {
+        let Some(step) = self.steps.pop_front() else { return };
+        if let Some(reason) = &self.broken {
+            let error = StoreError::Unavailable(reason.clone());
+            return step(Err(error.clone()))(Err(error));
+        }
+        let disk = Arc::clone(&self.disk);
+        let mut tx = Tx::new(&disk);
+        // A step that fails on reading has changed nothing, or as much in memory as in its batch.
+        let answer = step(Ok(Access { core: &mut self.core, disk: &self.disk, tx: &mut tx }));
+        self.core.write_changes(&mut tx);
+        let committed = tx.commit().inspect_err(|error| self.broken = Some(fail(&self.disk, error)));
+        answer(committed.map(|_| ()));
     }
 
     fn sweep_some(&mut self) {
@@ -209,16 +233,16 @@ impl Door {
         &self,
         change: impl for<'a, 'b> FnOnce(Access<'a, 'b>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.submit(|reply: oneshot::Sender<Result<T, StoreError>>| {
-            Job::Write(Box::new(move |access| {
-                let result = if reply.is_closed() { Err(gone()) } else { access.and_then(change) };
-                Box::new(move |committed| {
-                    // An asker that has given up has been told that nothing is known.
-                    let _ = reply.send(committed.and(result));
-                })
-            }))
-        })
-        .await
+        self.submit(|reply| Job::Write(answered(change, reply))).await
+    }
+
+    /// Takes one step of something large, like [`write`](Self::write), but in a commit of its own: its key may
+    /// be one that others write, and what it reads from disk is all there is.
+    pub(super) async fn step<T: Send + 'static>(
+        &self,
+        change: impl for<'a, 'b> FnOnce(Access<'a, 'b>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.submit(|reply| Job::Step(answered(change, reply))).await
     }
 
     /// Looks at the committer's memory, after everything asked before is committed.
@@ -267,6 +291,20 @@ impl Door {
         let late = || StoreError::Unavailable("the embedded store did not answer in time".into());
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err(late()))
     }
+}
+
+/// A change that answers once it is committed.
+fn answered<T: Send + 'static>(
+    change: impl for<'a, 'b> FnOnce(Access<'a, 'b>) -> Result<T, StoreError> + Send + 'static,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+) -> Write {
+    Box::new(move |access| {
+        let result = if reply.is_closed() { Err(gone()) } else { access.and_then(change) };
+        Box::new(move |committed| {
+            // An asker that has given up has been told that nothing is known.
+            let _ = reply.send(committed.and(result));
+        })
+    })
 }
 
 fn gone() -> StoreError {
