@@ -10,26 +10,33 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the backlogs may take to drain once nothing is wrong any more.
-const DRAIN: Duration = Duration::from_secs(60);
+/// How long the backlogs may stay as they are once nothing is wrong any more.
+const STUCK: Duration = Duration::from_secs(30);
+/// How long they may take in all.
+const DRAIN: Duration = Duration::from_secs(600);
 /// Between two looks at the backlogs.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Waits until all backlogs are empty; what is left of them if they do not become so.
 pub async fn quiet(world: &World) -> Result<(), String> {
-    let end = Instant::now() + DRAIN;
-    let mut empty = 0;
+    let began = Instant::now();
+    let (mut empty, mut least, mut fell) = (0, u64::MAX, began);
     loop {
         let streams = world.get("/api/events/streams").await["streams"].take();
         let streams = streams.as_array().cloned().unwrap_or_default();
-        let busy: Vec<_> = streams.iter().filter(|stream| stream["backlog"] != 0).collect();
+        let backlog = |stream: &serde_json::Value| stream["backlog"].as_u64().unwrap_or(1);
+        let total: u64 = streams.iter().map(backlog).sum();
         // Twice, since a request may have been on its way when its sender had given up.
-        empty = if busy.is_empty() && streams.len() == world.streams.len() { empty + 1 } else { 0 };
+        empty = if total == 0 && streams.len() == world.streams.len() { empty + 1 } else { 0 };
         if empty == 2 {
             return Ok(());
         }
-        if Instant::now() > end {
-            return Err(format!("{DRAIN:?} after the last fault there is still something to deliver: {busy:?}"));
+        if total < least {
+            (least, fell) = (total, Instant::now());
+        }
+        if fell.elapsed() > STUCK || began.elapsed() > DRAIN {
+            let busy: Vec<_> = streams.iter().filter(|stream| backlog(stream) > 0).collect();
+            return Err(format!("{:?} after the last fault streams are not empty: {busy:?}", began.elapsed()));
         }
         sleep(LOOK).await;
     }

@@ -187,20 +187,23 @@ impl Plan {
 /// Kinds of faults that are possible, and how often each is drawn beyond the first.
 fn kinds(shape: Shape) -> Vec<(Fault, usize)> {
     let mut kinds = vec![
-        (Fault::KillHub(0), 5),
-        (Fault::FreezeHub(0), 2),
-        (Fault::Webhooks(Behaviour::Refuse), 2),
-        (Fault::Webhooks(Behaviour::Hang), 1),
-        (Fault::Webhooks(Behaviour::CutHead), 1),
-        (Fault::Webhooks(Behaviour::CutBody), 1),
-        (Fault::Webhooks(Behaviour::Huge), 1),
+        (Fault::KillHub(0), 10),
+        (Fault::FreezeHub(0), 4),
+        (Fault::Webhooks(Behaviour::Refuse), 4),
+        (Fault::Webhooks(Behaviour::Hang), 3),
+        (Fault::Webhooks(Behaviour::CutHead), 3),
+        (Fault::Webhooks(Behaviour::CutBody), 3),
+        (Fault::Webhooks(Behaviour::Huge), 3),
     ];
     if shape.redis {
-        kinds.push((Fault::KillRedis, 4));
+        kinds.push((Fault::KillRedis, 8));
     }
     if shape.rabbit {
-        // Its start takes seconds.
-        kinds.extend([(Fault::StopRabbit, 1), (Fault::KillRabbit, 1)]);
+        // Its start takes seconds, so it falls less often than others, and in a small world only once.
+        kinds.push((Fault::StopRabbit, usize::from(shape.nodes > 1)));
+    }
+    if shape.rabbit && shape.nodes > 1 {
+        kinds.push((Fault::KillRabbit, 1));
     }
     kinds
 }
