@@ -76,12 +76,14 @@ async fn nothing_is_lost_on_redis_with_two_nodes() {
 
 #[actix_web::test]
 async fn nothing_is_lost_on_the_embedded_store() {
+    let faults = setting("CHAOS_FAULTS", 24) as usize;
     let program = Program {
         name: "embedded",
         seed: setting("CHAOS_SEED", SEED),
         events: setting("CHAOS_EVENTS", 20_000) / 4,
-        faults: setting("CHAOS_FAULTS", 24) as usize / 2,
-        shape: Shape { nodes: 1, redis: false, rabbit: true },
+        faults: faults / 2,
+        // A second RabbitMQ is much to start for a short run, and which store is behind makes no difference to it.
+        shape: Shape { nodes: 1, redis: false, rabbit: faults > 24 },
         theft: None,
     };
     assert_kept(program.run().await);
@@ -98,20 +100,25 @@ async fn one_send_in_a_hundred_that_goes_nowhere_is_found() {
         theft: Some(Theft::Sends),
     };
     let verdict = program.run().await;
-    // In the feed where there is one; an ephemeral event is only missed where it should have arrived.
-    let missed = |violation: &Violation| match violation {
-        // Also when what is stolen is a repetition of a key that had been answered.
-        Violation::NotStored { id, .. } | Violation::KeyWithTwoIds { ids: (_, id), .. } => Some(*id),
-        Violation::NotDelivered { stream, id, .. } if !scenario::TYPES[scenario::STREAMS[*stream].ty].stored => {
-            Some(*id)
-        }
-        _ => None,
-    };
     let wanted: BTreeSet<u64> = verdict.stolen.all().into_iter().map(|(_, id)| id).collect();
     assert!(wanted.len() >= 10, "{} sends were stolen", wanted.len());
-    let found: BTreeSet<u64> = verdict.violations.iter().filter_map(missed).collect();
+    let stored = |stream: usize| scenario::TYPES[scenario::STREAMS[stream].ty].stored;
+    let mut found = BTreeSet::new();
+    for violation in &verdict.violations {
+        let id = match violation {
+            Violation::NotStored { id, .. } => Some(*id),
+            // An ephemeral event is only missed where it should have arrived.
+            Violation::NotDelivered { stream, id, .. } if !stored(*stream) => Some(*id),
+            // One of the answers to a key that was sent again came from the thief.
+            Violation::KeyWithTwoIds { ids: (first, then), .. } => {
+                [first, then].into_iter().find(|id| wanted.contains(id)).copied()
+            }
+            _ => None,
+        };
+        let id = id.filter(|id| wanted.contains(id));
+        found.insert(id.unwrap_or_else(|| panic!("{violation:?} is none of the thief's: {}", verdict.report)));
+    }
     assert_eq!(found, wanted, "what was lost is named");
-    assert_eq!(verdict.violations.len(), wanted.len(), "and nothing else: {}", verdict.report);
     verdict.forget();
 }
 

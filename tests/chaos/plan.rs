@@ -71,6 +71,8 @@ pub struct Plan {
     pub length: Duration,
 }
 
+/// So many faults hold every kind.
+const BLOCK: usize = 24;
 /// From one fault to the next, on the average.
 const SPACING: u64 = 1500;
 /// What a target is left alone for after a fault of its own.
@@ -152,15 +154,26 @@ impl fmt::Display for Fault {
 }
 
 impl Plan {
-    /// Each kind of fault that the shape allows once, as far as `count` goes, and then any; in any order.
+    /// Of every [`BLOCK`] faults each kind that the shape allows once, as far as they go, and then any; in any order.
     pub fn new(seed: u64, count: usize, shape: Shape) -> Self {
         let mut random = Random::new(seed);
-        let mut kinds = kinds(shape);
-        random.shuffle(&mut kinds);
-        let mut dealt: Vec<Fault> = kinds.iter().map(|(fault, _)| *fault).take(count).collect();
+        let kinds = kinds(shape);
         let deck: Vec<Fault> = kinds.iter().flat_map(|(fault, weight)| vec![*fault; *weight]).collect();
-        dealt.extend((dealt.len()..count).map(|_| *random.pick(&deck)));
-        random.shuffle(&mut dealt);
+        let mut dealt: Vec<Fault> = Vec::with_capacity(count);
+        while dealt.len() < count {
+            let size = BLOCK.min(count - dealt.len());
+            let mut block: Vec<Fault> = kinds.iter().map(|(fault, _)| *fault).collect();
+            random.shuffle(&mut block);
+            block.truncate(size);
+            block.extend((block.len()..size).map(|_| *random.pick(&deck)));
+            random.shuffle(&mut block);
+            // What takes long to repair comes early, so that the end of a run need not wait for it.
+            block.sort_by_key(|fault| fault.target() == Target::Rabbit);
+            for slow in (0..size).rev().take_while(|at| block[*at].target() == Target::Rabbit).collect::<Vec<_>>() {
+                block.swap(slow, random.between(0, size as u64 / 2) as usize);
+            }
+            dealt.extend(block);
+        }
         let mut free = std::collections::BTreeMap::new();
         let mut faults = Vec::with_capacity(count);
         let mut length = SPACING;
@@ -187,23 +200,20 @@ impl Plan {
 /// Kinds of faults that are possible, and how often each is drawn beyond the first.
 fn kinds(shape: Shape) -> Vec<(Fault, usize)> {
     let mut kinds = vec![
-        (Fault::KillHub(0), 10),
-        (Fault::FreezeHub(0), 4),
-        (Fault::Webhooks(Behaviour::Refuse), 4),
-        (Fault::Webhooks(Behaviour::Hang), 3),
-        (Fault::Webhooks(Behaviour::CutHead), 3),
-        (Fault::Webhooks(Behaviour::CutBody), 3),
-        (Fault::Webhooks(Behaviour::Huge), 3),
+        (Fault::KillHub(0), 5),
+        (Fault::FreezeHub(0), 2),
+        (Fault::Webhooks(Behaviour::Refuse), 2),
+        (Fault::Webhooks(Behaviour::Hang), 1),
+        (Fault::Webhooks(Behaviour::CutHead), 1),
+        (Fault::Webhooks(Behaviour::CutBody), 1),
+        (Fault::Webhooks(Behaviour::Huge), 1),
     ];
     if shape.redis {
-        kinds.push((Fault::KillRedis, 8));
+        kinds.push((Fault::KillRedis, 4));
     }
     if shape.rabbit {
-        // Its start takes seconds, so it falls less often than others, and in a small world only once.
-        kinds.push((Fault::StopRabbit, usize::from(shape.nodes > 1)));
-    }
-    if shape.rabbit && shape.nodes > 1 {
-        kinds.push((Fault::KillRabbit, 1));
+        // Its start takes seconds.
+        kinds.extend([(Fault::StopRabbit, 0), (Fault::KillRabbit, 0)]);
     }
     kinds
 }
