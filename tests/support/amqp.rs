@@ -69,6 +69,13 @@ impl Broker {
         bound.await.expect("the queue is bound");
     }
 
+    /// How many messages lie in a durable queue, ready to be consumed.
+    pub async fn waiting(&self, queue: &str) -> usize {
+        let options = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+        let found = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        found.expect("the queue is there").message_count() as usize
+    }
+
     /// Consumes a queue from now on.
     pub async fn collect(&self, queue: &str) -> Collector {
         let consumer =

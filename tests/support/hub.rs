@@ -5,8 +5,10 @@ use super::http::{self, Response};
 use super::redis::RedisServer;
 use super::wait::{PATIENCE, eventually, within};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,6 +63,7 @@ pub struct Setup {
     backing: Backing,
     env: BTreeMap<String, String>,
     arguments: Vec<String>,
+    log_file: Option<PathBuf>,
 }
 
 impl Setup {
@@ -76,7 +79,7 @@ impl Setup {
     }
 
     fn on(backing: Backing) -> Self {
-        Self { backing, env: BTreeMap::new(), arguments: Vec::new() }
+        Self { backing, env: BTreeMap::new(), arguments: Vec::new(), log_file: None }
     }
 
     /// Sets a setting: `section.key`, as the contract writes it.
@@ -88,6 +91,12 @@ impl Setup {
     /// Adds a command-line argument.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Appends what each hub logs to a file, which outlives them.
+    pub fn log_to(mut self, file: PathBuf) -> Self {
+        self.log_file = Some(file);
         self
     }
 
@@ -118,7 +127,7 @@ impl Setup {
         command.env("EVENTS__HTTP__BIND", "127.0.0.1:0").env("EVENTS__STORE__URL", self.backing.url()).envs(&self.env);
         command.args(&self.arguments);
         let mut child = command.spawn().expect("the hub's binary starts");
-        let log = Log::read(child.stderr.take().expect("stderr is piped"));
+        let log = Log::read(child.stderr.take().expect("stderr is piped"), self.log_file.as_deref());
         let guard = Guard::new(child.id(), false, None);
         let mut hub = Hub { child, address: None, log, setup: self.clone(), _guard: guard };
         hub.address = Some(hub.log.listening().await);
@@ -273,11 +282,17 @@ struct LogState {
 }
 
 impl Log {
-    fn read(from: impl std::io::Read + Send + 'static) -> Self {
+    fn read(from: impl std::io::Read + Send + 'static, file: Option<&Path>) -> Self {
+        let append =
+            |path| OpenOptions::new().create(true).append(true).open(path).expect("the log's file can be written");
+        let mut file = file.map(append);
         let state = Arc::new((Mutex::new(LogState::default()), Notify::new()));
         let writer = Arc::clone(&state);
         std::thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+                if let Some(file) = &mut file {
+                    let _ = file.write_all(&line).and_then(|()| file.write_all(b"\n"));
+                }
                 lock(&writer.0).lines.push(String::from_utf8_lossy(&line).into_owned());
                 writer.1.notify_waiters();
             }

@@ -3,10 +3,12 @@
 
 pub mod amqp;
 pub mod api;
+pub mod front;
 pub mod guard;
 pub mod http;
 pub mod hub;
 pub mod rabbit;
+pub mod random;
 pub mod redis;
 pub mod wait;
 pub mod webhook;
