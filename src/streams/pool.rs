@@ -44,6 +44,8 @@ struct Slot {
     setup: Mutex<SinkSetup>,
     /// `None` while it is being rebuilt, and once it has ended.
     actor: Mutex<Option<Addr<SinkActor>>>,
+    /// It has run once: without an actor it is being rebuilt, not started.
+    lived: AtomicBool,
     /// A wake is on its way; more would say no more.
     woken: AtomicBool,
     /// Set once: it is not to be rebuilt.
@@ -75,6 +77,7 @@ impl SinkPool {
         let slot = Arc::new(Slot {
             setup: Mutex::new(setup),
             actor: Mutex::new(None),
+            lived: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             stop: watch::Sender::new(false),
         });
@@ -140,6 +143,9 @@ impl SinkHandle {
             return status;
         }
         let mut status = idle_status(&lock(&self.0.setup));
+        if !self.0.lived.load(Ordering::Acquire) {
+            return status;
+        }
         status.state = if status.state == StreamState::Active { StreamState::Failing } else { status.state };
         status.last_error = Some("the stream is being restarted".into());
         status
@@ -226,6 +232,7 @@ async fn run(env: &SinkEnv, slot: &Arc<Slot>) -> Ended {
         let (driver, commands, shared) = Driver::new(env.clone(), setup);
         let task = actix::spawn(driver.run());
         slot.woken.store(false, Ordering::Release);
+        slot.lived.store(true, Ordering::Release);
         *actor = Some(SinkActor::new(shared, commands, mailbox, alive).start());
         task
     };

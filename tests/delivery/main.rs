@@ -15,5 +15,6 @@ mod lifecycle;
 mod order;
 mod outage;
 mod rabbit;
+mod tls;
 mod tune;
 mod webhook;

@@ -88,6 +88,12 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of the environment that is no setting.
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.insert(name.to_owned(), value.to_string());
+        self
+    }
+
     /// Adds a command-line argument.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());

@@ -34,6 +34,8 @@ pub struct RabbitServer {
 #[derive(Clone, Copy)]
 struct Ports {
     amqp: u16,
+    /// AMQP over TLS, with the certificate `server.pem` and the key `server.key` of the folder.
+    amqps: Option<u16>,
     epmd: u16,
     distribution: u16,
 }
@@ -41,8 +43,23 @@ struct Ports {
 impl RabbitServer {
     /// Starts a server and waits until it accepts connections.
     pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    /// Starts one that also accepts TLS, with a certificate and its key in PEM.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Self {
+        Self::launch(Some((certificate, key)))
+    }
+
+    fn launch(tls: Option<(&str, &str)>) -> Self {
         let folder = tempfile::Builder::new().prefix("hub-test-rabbit-").tempdir().expect("a temporary folder");
-        let ports = Ports { amqp: free_port(), epmd: free_port(), distribution: free_port() };
+        let amqps = tls.map(|(certificate, key)| {
+            for (name, text) in [("server.pem", certificate), ("server.key", key)] {
+                std::fs::write(folder.path().join(name), text).expect("the folder can be written");
+            }
+            free_port()
+        });
+        let ports = Ports { amqp: free_port(), amqps, epmd: free_port(), distribution: free_port() };
         // RabbitMQ would start epmd as a daemon that outlives it; it finds this one instead.
         let epmd = Command::new("epmd")
             .args(["-port", &ports.epmd.to_string(), "-address", "127.0.0.1"])
@@ -59,6 +76,11 @@ impl RabbitServer {
     /// `amqp://guest:guest@127.0.0.1:PORT/%2f`.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
+    }
+
+    /// `amqps://guest:guest@localhost:PORT/%2f`, of a server that accepts TLS.
+    pub fn tls_url(&self) -> String {
+        format!("amqps://guest:guest@localhost:{}/%2f", self.ports.amqps.expect("it accepts TLS"))
     }
 
     /// Ends it in order (SIGTERM): durable queues and persistent messages are kept.
@@ -112,13 +134,18 @@ fn run(ports: Ports, folder: &Path) -> (Child, Guard) {
         path
     };
     // One node on the loopback: nothing but AMQP, no management, no fsync storm, no memory watermark of the machine's.
-    let config = write(
-        "rabbitmq.conf",
-        format!(
-            "listeners.tcp.default = 127.0.0.1:{}\ndisk_free_limit.absolute = 1MB\nlog.console.level = warning\n",
-            ports.amqp
-        ),
+    let mut config = format!(
+        "listeners.tcp.default = 127.0.0.1:{}\ndisk_free_limit.absolute = 1MB\nlog.console.level = warning\n",
+        ports.amqp
     );
+    if let Some(amqps) = ports.amqps {
+        let folder = folder.display();
+        config.push_str(&format!(
+            "listeners.ssl.default = 127.0.0.1:{amqps}\nssl_options.certfile = {folder}/server.pem\n\
+             ssl_options.keyfile = {folder}/server.key\nssl_options.verify = verify_none\n"
+        ));
+    }
+    let config = write("rabbitmq.conf", config);
     let plugins = write("enabled_plugins", "[].\n".to_owned());
     let log = std::fs::File::create(folder.join("console.log")).expect("the folder can be written");
     let mut command = Command::new(SCRIPT);

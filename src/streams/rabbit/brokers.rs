@@ -4,8 +4,9 @@
 //! keeper that connects, watches, and connects again with backoff for as long as the process runs;
 //! the client library's own recovery stays off.
 
-use super::super::{Backoff, text::one_line};
+use super::super::{Backoff, text::one_line, trust::system_pem};
 use futures_util::{FutureExt, StreamExt};
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use std::collections::BTreeMap;
@@ -212,7 +213,10 @@ async fn connect(url: &str) -> Result<Connection, String> {
     let mut uri: AMQPUri = url.parse().map_err(|error| one_line(&format!("the broker's URL: {error}")))?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
     let properties = ConnectionProperties::default().with_connection_name("event-source-api".into());
-    match tokio::time::timeout(CONNECT, Connection::connect_uri(uri, properties)).await {
+    let Ok(runtime) = lapin::runtime::default_runtime() else { return Err("there is no runtime to connect on".into()) };
+    let trust = OwnedTLSConfig { identity: None, cert_chain: Some(system_pem()).filter(|pem| !pem.is_empty()) };
+    let connecting = Connection::connect_uri_with_config(uri, properties, trust, runtime);
+    match tokio::time::timeout(CONNECT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(one_line(&error.to_string())),
         Err(_) => Err("the broker does not answer".into()),

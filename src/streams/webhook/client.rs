@@ -1,13 +1,13 @@
 //! The client of an arbiter, and the sink that delivers with it.
 
-use super::super::{Delivery, Outcome, Report, Sink, SinkEnv, StreamSettings, text::one_line};
+use super::super::{Delivery, Outcome, Report, Sink, SinkEnv, StreamSettings, text::one_line, trust};
 use super::guard::{DIALLED, Denied, Guard, GuardedConnector};
 use super::sign::{Secret, signature};
 use actix_http::error::ParseError;
 use async_trait::async_trait;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, HttpDate, RETRY_AFTER, USER_AGENT};
-use awc::http::{Method, StatusCode, Uri, Version};
+use awc::http::{Method, StatusCode, Uri};
 use awc::{Client, ClientBuilder, ClientResponse, Connector};
 use futures_util::StreamExt;
 use std::cell::Cell;
@@ -27,11 +27,16 @@ const AGENT: &str = concat!("event-source-api/", env!("CARGO_PKG_VERSION"));
 pub struct WebhookClient(Client);
 
 impl WebhookClient {
-    /// A client that keeps to `webhook.deny`, with HTTP/1.1 and the public certificate authorities.
+    /// A client that keeps to `webhook.deny`, with HTTP/1.1 and the certificate authorities of `trust`.
     pub fn new(settings: &StreamSettings) -> Self {
         // Part of an exchange's time: a host that does not answer a dial is away, not slow.
         let dial = settings.webhook_timeout.mul_f64(0.6);
-        let connector = Connector::new()
+        let mut connector = Connector::new();
+        match trust::client_config() {
+            Ok(config) => connector = connector.rustls_0_23(config),
+            Err(error) => log::error!("webhooks over https will fail: error={:?}", error.to_string()),
+        }
+        let connector = connector
             .connector(GuardedConnector::new(Guard::new(settings)))
             .timeout(dial)
             .handshake_timeout(dial)
@@ -39,7 +44,6 @@ impl WebhookClient {
             .limit(0);
         let client = ClientBuilder::new()
             .connector(connector)
-            .max_http_version(Version::HTTP_11)
             .disable_redirects()
             .disable_timeout()
             .no_default_headers()
