@@ -15,6 +15,7 @@ mod lifecycle;
 mod order;
 mod outage;
 mod rabbit;
+mod rabbit_trouble;
 mod tls;
 mod tune;
 mod webhook;

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 /// Where Debian keeps the scripts without the wrapper that insists on the system's own user and folder.
 const SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// Its control program, likewise.
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const START: Duration = Duration::from_secs(90);
 
 /// The server all tests of this binary share; stopped by its guards when the process ends.
@@ -78,9 +80,26 @@ impl RabbitServer {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
     }
 
+    /// Where it accepts AMQP without TLS.
+    pub fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.ports.amqp).into()
+    }
+
     /// `amqps://guest:guest@localhost:PORT/%2f`, of a server that accepts TLS.
     pub fn tls_url(&self) -> String {
         format!("amqps://guest:guest@localhost:{}/%2f", self.ports.amqps.expect("it accepts TLS"))
+    }
+
+    /// Sounds the memory alarm, which blocks publishers, or ends it. Takes seconds.
+    pub fn memory_alarm(&self, on: bool) {
+        let alarm = "{{resource_limit, memory, node()}, []}";
+        let (set, of) = if on { ("set", alarm) } else { ("clear", "{resource_limit, memory, node()}") };
+        let done = environment(&mut Command::new(CONTROL), self.ports, self.folder.path())
+            .args(["eval", &format!("rabbit_alarm:{set}_alarm({of}).")])
+            .stdin(Stdio::null())
+            .output()
+            .expect("rabbitmqctl runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// Ends it in order (SIGTERM): durable queues and persistent messages are kept.
@@ -127,6 +146,15 @@ fn signal(name: &str, target: &str) {
     let _ = Command::new("kill").args([name, "--", target]).stderr(Stdio::null()).status();
 }
 
+/// What the server and its control program have in common: which node, and the cookie in its home.
+fn environment<'a>(command: &'a mut Command, ports: Ports, folder: &Path) -> &'a mut Command {
+    command
+        .env("HOME", folder)
+        .env("RABBITMQ_NODENAME", format!("hub-test-{}@localhost", ports.amqp))
+        .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"))
+        .env("ERL_EPMD_PORT", ports.epmd.to_string())
+}
+
 fn run(ports: Ports, folder: &Path) -> (Child, Guard) {
     let write = |name: &str, text: String| -> PathBuf {
         let path = folder.join(name);
@@ -149,17 +177,13 @@ fn run(ports: Ports, folder: &Path) -> (Child, Guard) {
     let plugins = write("enabled_plugins", "[].\n".to_owned());
     let log = std::fs::File::create(folder.join("console.log")).expect("the folder can be written");
     let mut command = Command::new(SCRIPT);
-    command
-        .env("HOME", folder)
-        .env("RABBITMQ_NODENAME", format!("hub-test-{}@localhost", ports.amqp))
+    environment(&mut command, ports, folder)
         .env("RABBITMQ_CONFIG_FILE", &config)
-        .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"))
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", &plugins)
         .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
         .env("RABBITMQ_LOG_BASE", folder.join("log"))
         .env("RABBITMQ_DIST_PORT", ports.distribution.to_string())
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}")
-        .env("ERL_EPMD_PORT", ports.epmd.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         // Makes the script replace itself by Erlang, so that the child's pid is the server's.
         .env("RUNNING_UNDER_SYSTEMD", "true")
