@@ -32,7 +32,7 @@ fn hub_with_a_trap() {
         let store = TempStore::open(1_700_000_000_000);
         let gate = Gate::before(store.shared());
         let settings = [("EVENTS__HTTP__BIND".to_owned(), "127.0.0.1:0".to_owned())];
-        let settings = Settings::load(None, settings.into_iter()).unwrap();
+        let settings = Settings::load(None, settings).unwrap();
         let method: &'static str = method.to_owned().leak();
         if method == "ping" {
             // Only asked at the start of the actor that is to die of it.

@@ -91,7 +91,7 @@ impl Watch {
             if let Some(part) = self.parts.iter().find(|part| !(part.there)()) {
                 return &part.name;
             }
-            if look % ASK_EVERY == 0 {
+            if look.is_multiple_of(ASK_EVERY) {
                 self.ask();
                 self.tell(&mut stuck);
             }

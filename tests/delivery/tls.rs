@@ -49,7 +49,7 @@ fn serve(signed: &Signed) -> (u16, mpsc::UnboundedReceiver<Value>) {
             let got = got.clone();
             async move {
                 got.send(event.into_inner()).expect("the test listens");
-                HttpResponse::Ok()
+                HttpResponse::Ok().finish()
             }
         }))
     });
