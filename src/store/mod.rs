@@ -35,7 +35,10 @@ pub struct StoreOptions {
 /// The hub's persistence. Implementations are shared by all arbiters of a process, and, on Redis, by
 /// all nodes.
 ///
-/// Every method gives up after the store's time-out with [`StoreError::Unavailable`].
+/// Every method gives up after the store's time-out with [`StoreError::Unavailable`]; those that may have to do with
+/// any number of events ([`retry_dead`](Store::retry_dead), [`delete_dead`](Store::delete_dead),
+/// [`bury`](Store::bury), [`replay`](Store::replay), [`make_due`](Store::make_due)) go in steps, each of which gives up
+/// in time, and what was done before holds.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Whether it can be reached and written, for `/readyz`. Answers the store's clock.
