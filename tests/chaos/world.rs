@@ -6,6 +6,7 @@ use crate::scenario::{STREAMS, TYPES};
 use crate::support::amqp::Broker;
 use crate::support::hub::{Hub, Setup};
 use crate::support::rabbit::RabbitServer;
+use crate::support::wait::{PATIENCE, eventually};
 use crate::thief::{self, Stolen, Theft};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -123,6 +124,12 @@ impl World {
     }
 
     async fn register(&self, hooks: SocketAddr) {
+        let address = self.nodes[0].address.get().expect("the first node is there");
+        let ready = || async {
+            let answer = crate::support::http::call(address, "GET", "/readyz", &[], None).await;
+            (answer.status == 200).then_some(())
+        };
+        eventually(PATIENCE, "the first node to be ready", ready).await;
         if let Some(broker) = self.broker().await {
             for &stream in self.streams.iter().filter(|stream| !STREAMS[**stream].hook) {
                 let name = Self::queue(stream);
