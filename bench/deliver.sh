@@ -48,7 +48,7 @@ exactly() {
 
 throughput() {
     local kind round
-    declare -A kept pushed drained
+    declare -A kept pushed drained send_rates
     for ((round = 1; round <= rounds; round++)); do
         for kind in everysec embedded; do
             # While events keep coming, at a fixed rate and then as fast as senders can.
@@ -94,7 +94,6 @@ throughput() {
             "beside $(median ${send_rates[$kind]} | xargs printf '%.0f') sends/s"
     done
 }
-declare -A send_rates
 
 latency() {
     local kind round
@@ -160,7 +159,7 @@ start_rabbit() {
 
 rabbit() {
     need epmd
-    local window round bare hub waiting left count=${RABBIT_COUNT:-60000}
+    local window round bare hub waiting left i count=${RABBIT_COUNT:-60000}
     declare -A bares hubs ratios
     start_rabbit
     for ((round = 1; round <= rounds; round++)); do
@@ -183,7 +182,7 @@ rabbit() {
                 now=$(date +%s%N)
                 if [ -z "$began" ] && ((left < count)); then began=$now began_at=$left; fi
                 ((left > 0)) || break
-                sleep 0.02
+                sleep 0.05
             done
             ((left == 0)) || fail "$left events did not reach RabbitMQ" "$folder/round.hub.log"
             hub=$(calc "$began_at / (($now - $began) / 1e9)")
@@ -203,57 +202,53 @@ rabbit() {
     done
 }
 
-# goods: the deliveries of the 18 good streams so far, and the time since the first, in $first and $span.
-good_rate() {
-    # All 18 have the same to deliver, so what counts is when the last of them is done.
-    local end=$((SECONDS + 300)) done_count
+# await_good COUNT: waits until each of the 18 good streams has delivered so many.
+await_good() {
+    local end=$((SECONDS + 300)) ready
     while ((SECONDS < end)); do
-        done_count=$(curl -fsS "http://$hooks/figures" | awk -v n="$1" '/^good/ && $2 >= n { done++ } END { print done + 0 }')
-        ((done_count < 18)) || return 0
+        ready=$(curl -fsS "http://$hooks/figures" | awk -v n="$1" '/^good/ && $2 >= n { ready++ } END { print ready + 0 }')
+        ((ready < 18)) || return 0
         sleep 0.05
     done
     fail "the good streams did not deliver everything"
 }
 
-# isolation_run MODE: 18 good streams and two more; sets $good, deliveries a second at the 18, and for `bad` checks
-# the slow one.
+# isolation_run MODE: drains a backlog of 18 good streams beside two others, which have none (quiet), the same (all),
+# or the same and one of them nobody at its address while the other answers in 5 s (bad). Sets $good, deliveries a
+# second at the 18 until the last of them is done. Leases of 2 s are far shorter than the slow answers.
 isolation_run() {
     local mode=$1 i types='' others='' each=${ISOLATION_EACH:-5000} began ended
     store round everysec
     start_receiver
+    stop "$receiver_pid"
     start_hub round "$url" EVENTS__STREAMS__LEASE=2s
     for ((i = 1; i <= 18; i++)); do
         types+=${types:+,}bench:good$i
         register "bench:good$i" "$(webhook s "good$i")"
     done
-    case $mode in
-    quiet) ;;
-    all) others=,bench:other1,bench:other2 ;;
-    bad) others=,bench:other1,bench:other2 ;;
-    esac
-    local dead
-    dead=$(hooks=127.0.0.1:1 webhook s dead)
+    [ "$mode" = quiet ] || others=,bench:other1,bench:other2
     if [ "$mode" = bad ]; then
-        register bench:other1 "$dead"
+        register bench:other1 "$(hooks=127.0.0.1:1 webhook s dead)"
         register bench:other2 "$(webhook s 'slow?delay_ms=5000')"
     else
         register bench:other1 "$(webhook s other1)"
         register bench:other2 "$(webhook s other2)"
     fi
-    stop "$receiver_pid"
     send fill "$types$others" "$each" 500
-    sleep 1
     start_receiver "$hooks"
     while curl -fsS "http://$hooks/figures" | awk '/^good/ { n += $2 } END { exit n > 0 }'; do sleep 0.005; done
     began=$(date +%s%N)
-    good_rate "$each"
+    await_good "$each"
     ended=$(date +%s%N)
     good=$(calc "18 * $each / (($ended - $began) / 1e9)")
     if [ "$mode" = bad ]; then
         # Three waves of answers, each longer than the lease.
         await_hook slow 48 60
         ((repeated == 0)) || { echo "WRONG: $repeated deliveries repeated at the slow stream" >&2 && wrong=1; }
-        slow_first=$first slow_repeated=$repeated
+        slow_first=$((slow_first + first)) slow_repeated=$((slow_repeated + repeated))
+        local held
+        held=$(stream_number bench:other1 dead backlog)
+        ((held == each)) || { echo "WRONG: $held of $each events wait at the dead stream" >&2 && wrong=1; }
     fi
     local again
     again=$(curl -fsS "http://$hooks/figures" | awk '/^good/ { n += $3 } END { print n + 0 }')
@@ -264,7 +259,7 @@ isolation_run() {
 isolation() {
     local round mode
     declare -A rates
-    local to_quiet='' to_all=''
+    local quiet='' all='' to_quiet='' to_all='' slow_first=0 slow_repeated=0
     for ((round = 1; round <= rounds; round++)); do
         for mode in quiet all bad; do
             isolation_run "$mode"

@@ -5,8 +5,8 @@
 //! - `publisher URL publish EXCHANGE COUNT WINDOW`: publishes; prints messages a second.
 //! - `publisher URL count QUEUE`: prints how many messages wait in the queue.
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
     QueuePurgeOptions,
@@ -63,10 +63,14 @@ async fn publish(channel: &Channel, exchange: &str, count: usize, window: usize)
             unconfirmed.push(confirm);
             sent += 1;
         }
-        match unconfirmed.next().await {
-            Some(Ok(Confirmation::Ack(None))) | None => {}
-            Some(Ok(other)) => return Err(format!("not taken by the broker: {other:?}").into()),
-            Some(Err(error)) => return Err(error.into()),
+        // All confirms that are there, so that what follows them goes out together.
+        let mut next = unconfirmed.next().await;
+        while let Some(confirm) = next {
+            match confirm? {
+                Confirmation::Ack(None) => {}
+                other => return Err(format!("not taken by the broker: {other:?}").into()),
+            }
+            next = unconfirmed.next().now_or_never().flatten();
         }
     }
     Ok(count as f64 / began.elapsed().as_secs_f64())
