@@ -87,8 +87,10 @@ start_redis() {
 start_hub() {
     local name=$1 store=$2 i
     shift 2
+    # Before it starts: the address in an earlier hub's log is not this one's.
+    : >"$folder/$name.hub.log"
     env RUST_LOG=info EVENTS__HTTP__BIND=127.0.0.1:0 EVENTS__HTTP__WORKERS="$workers" EVENTS__STORE__URL="$store" "$@" \
-        "$target/release/event-source-api" >/dev/null 2>"$folder/$name.hub.log" &
+        "$target/release/event-source-api" >/dev/null 2>>"$folder/$name.hub.log" &
     hub_pid=$!
     pids+=("$hub_pid")
     address=$(address_in "$folder/$name.hub.log")
@@ -101,8 +103,9 @@ start_hub() {
 
 # start_receiver [ADDRESS]: sets $hooks (its address) and $receiver_pid.
 start_receiver() {
+    : >"$folder/receiver.log"
     # One worker: it is to cost little beside the hub.
-    "$tools/receiver" "${1:-127.0.0.1:0}" 1 >"$folder/receiver.log" 2>&1 &
+    "$tools/receiver" "${1:-127.0.0.1:0}" 1 >>"$folder/receiver.log" 2>&1 &
     receiver_pid=$!
     pids+=("$receiver_pid")
     hooks=$(address_in "$folder/receiver.log")
