@@ -159,7 +159,7 @@ start_rabbit() {
 
 rabbit() {
     need epmd
-    local window round bare hub waiting left i count=${RABBIT_COUNT:-60000}
+    local window round bare hub waiting left i count=${RABBIT_COUNT:-40000}
     declare -A bares hubs ratios
     start_rabbit
     for ((round = 1; round <= rounds; round++)); do
@@ -176,16 +176,21 @@ rabbit() {
             send fill bench:rabbit "$count" 1000
             stop "$hub_pid"
             start_hub round "$url" EVENTS__RABBIT__URL="$amqp"
-            local began='' began_at now
-            for ((i = 0; i < 3000; i++)); do
+            # Few looks, for each takes processor time from what is measured; the rate is that between the first and
+            # the last at which something had been delivered and something was left.
+            local from='' from_left to to_left
+            for ((i = 0; i < 600; i++)); do
                 left=$(stream_number bench:rabbit s backlog)
-                now=$(date +%s%N)
-                if [ -z "$began" ] && ((left < count)); then began=$now began_at=$left; fi
                 ((left > 0)) || break
-                sleep 0.05
+                if ((left < count)); then
+                    to=$(date +%s%N) to_left=$left
+                    [ -n "$from" ] || from=$to from_left=$left
+                fi
+                sleep 0.5
             done
             ((left == 0)) || fail "$left events did not reach RabbitMQ" "$folder/round.hub.log"
-            hub=$(calc "$began_at / (($now - $began) / 1e9)")
+            [ -n "$from" ] && ((to > from)) || fail "too few events to measure RabbitMQ with: raise RABBIT_COUNT"
+            hub=$(calc "($from_left - $to_left) / (($to - $from) / 1e9)")
             waiting=$("$tools/publisher" "$amqp" count bench)
             ((waiting == count)) || { echo "WRONG: $count sent, $waiting in the queue" >&2 && wrong=1; }
             bares[$window]+=" $bare"
@@ -202,13 +207,16 @@ rabbit() {
     done
 }
 
-# await_good COUNT: waits until each of the 18 good streams has delivered so many.
+# await_good COUNT: waits until each of the 18 good streams has delivered so many; sets $span, the seconds from the
+# first delivery of all to the last.
 await_good() {
     local end=$((SECONDS + 300)) ready
     while ((SECONDS < end)); do
-        ready=$(curl -fsS "http://$hooks/figures" | awk -v n="$1" '/^good/ && $2 >= n { ready++ } END { print ready + 0 }')
+        read -r ready span < <(curl -fsS "http://$hooks/figures" | awk -v n="$1" '
+            /^good/ { if ($2 >= n) ready++; if (!from || $7 < from) from = $7; if ($8 > to) to = $8 }
+            END { printf "%d %.6f\n", ready, (to - from) / 1e6 }')
         ((ready < 18)) || return 0
-        sleep 0.05
+        sleep 0.5
     done
     fail "the good streams did not deliver everything"
 }
@@ -217,7 +225,7 @@ await_good() {
 # or the same and one of them nobody at its address while the other answers in 5 s (bad). Sets $good, deliveries a
 # second at the 18 until the last of them is done. Leases of 2 s are far shorter than the slow answers.
 isolation_run() {
-    local mode=$1 i types='' others='' each=${ISOLATION_EACH:-5000} began ended
+    local mode=$1 i types='' others='' each=${ISOLATION_EACH:-5000} span
     store round everysec
     start_receiver
     stop "$receiver_pid"
@@ -236,11 +244,8 @@ isolation_run() {
     fi
     send fill "$types$others" "$each" 500
     start_receiver "$hooks"
-    while curl -fsS "http://$hooks/figures" | awk '/^good/ { n += $2 } END { exit n > 0 }'; do sleep 0.005; done
-    began=$(date +%s%N)
     await_good "$each"
-    ended=$(date +%s%N)
-    good=$(calc "18 * $each / (($ended - $began) / 1e9)")
+    good=$(calc "18 * $each / $span")
     if [ "$mode" = bad ]; then
         # Three waves of answers, each longer than the lease.
         await_hook slow 48 60

@@ -4,7 +4,8 @@
 //!
 //! - `POST /hook/NAME` is a webhook; with `?delay_ms=N` it answers so much later.
 //! - `GET /figures` gives one line a name: name, first deliveries, repeated ones, first deliveries a second
-//!   between the first and the last, microseconds from `sent_us` in the body to arrival at p50 and p99.
+//!   between the first and the last, microseconds from `sent_us` in the body to arrival at p50 and p99, and when
+//!   the first and the last came, in microseconds of the Unix epoch. It holds up what is measured: ask rarely.
 //! - `POST /reset` forgets everything.
 
 use actix_web::web::{Bytes, Data, Path, Query};
@@ -99,9 +100,10 @@ async fn figures(hooks: Data<Hooks>) -> String {
         late.sort_unstable();
         let seconds = hook.last_us.saturating_sub(hook.first_us) as f64 / 1e6;
         let rate = hook.ids.len().saturating_sub(1) as f64 / seconds.max(1e-6);
+        let (began, ended) = (hook.first_us, hook.last_us);
         let (p50, p99) = (quantile(&late, 0.5), quantile(&late, 0.99));
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name} {} {} {rate:.1} {p50} {p99}", hook.ids.len(), hook.repeated);
+        let _ = writeln!(text, "{name} {} {} {rate:.1} {p50} {p99} {began} {ended}", hook.ids.len(), hook.repeated);
     }
     text
 }
