@@ -225,7 +225,7 @@ await_good() {
 # or the same and one of them nobody at its address while the other answers in 5 s (bad). Sets $good, deliveries a
 # second at the 18 until the last of them is done. Leases of 2 s are far shorter than the slow answers.
 isolation_run() {
-    local mode=$1 i types='' others='' each=${ISOLATION_EACH:-5000} span
+    local mode=$1 i types='' others='' each=${ISOLATION_EACH:-20000} span
     store round everysec
     start_receiver
     stop "$receiver_pid"
@@ -252,7 +252,7 @@ isolation_run() {
         ((repeated == 0)) || { echo "WRONG: $repeated deliveries repeated at the slow stream" >&2 && wrong=1; }
         slow_first=$((slow_first + first)) slow_repeated=$((slow_repeated + repeated))
         local held
-        held=$(stream_number bench:other1 dead backlog)
+        held=$(stream_number bench:other1 s backlog)
         ((held == each)) || { echo "WRONG: $held of $each events wait at the dead stream" >&2 && wrong=1; }
     fi
     local again
@@ -263,21 +263,19 @@ isolation_run() {
 
 isolation() {
     local round mode
-    declare -A rates
-    local quiet='' all='' to_quiet='' to_all='' slow_first=0 slow_repeated=0
+    declare -A rates rate_of
+    local to_quiet='' to_all='' slow_first=0 slow_repeated=0
     for ((round = 1; round <= rounds; round++)); do
-        for mode in quiet all bad; do
+        # Each goes first in turn.
+        local order='quiet bad all'
+        ((round % 2)) || order='all bad quiet'
+        for mode in $order; do
             isolation_run "$mode"
             rates[$mode]+=" $good"
-            case $mode in
-            quiet) quiet=$good ;;
-            all) all=$good ;;
-            bad)
-                to_quiet+=" $(calc "$good / $quiet")"
-                to_all+=" $(calc "$good / $all")"
-                ;;
-            esac
+            rate_of[$mode]=$good
         done
+        to_quiet+=" $(calc "${rate_of[bad]} / ${rate_of[quiet]}")"
+        to_all+=" $(calc "${rate_of[bad]} / ${rate_of[all]}")"
     done
     # shellcheck disable=SC2086 # lists of numbers
     {
