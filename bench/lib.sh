@@ -171,3 +171,5 @@ rss_mb() { awk '/^VmRSS/ { printf "%.0f", $2 / 1024 }' "/proc/$1/status"; }
 # The most since forget_peak.
 peak_mb() { awk '/^VmHWM/ { printf "%.0f", $2 / 1024 }' "/proc/$1/status"; }
 forget_peak() { echo 5 >"/proc/$1/clear_refs"; }
+# Processor time of a process so far, in ticks of 10 ms.
+ticks() { awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
