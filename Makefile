@@ -1,12 +1,12 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci bench
+.PHONY: help run run-redis redis demo test chaos fmt lint ci bench bench-send bench-deliver bench-backlog
 
 HUB_URL ?= http://127.0.0.1:8080
 REDIS_PORT ?= 6379
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start the hub on 127.0.0.1:8080 with the embedded store in ./data
 	EVENTS__STORE__URL=$${EVENTS__STORE__URL:-embedded:data} cargo run --release --locked
@@ -41,6 +41,16 @@ lint: ## Check format and lints
 ci: ## What continuous integration runs
 	.ci/run
 
-bench: ## Measure sending against a bare server, and the bytes an event takes in Redis
+bench: bench-send bench-deliver bench-backlog ## Measure sending, delivery and backlogs; about fifteen minutes
+
+bench-send: ## Sending against a bare server, and the bytes an event takes in Redis
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
-	bench/run.sh
+	bench/send.sh
+
+bench-deliver: ## Webhooks a second and their latency, RabbitMQ against a bare publisher, isolation of streams
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl rabbitmq-server=rabbitmq-server epmd=erlang-base
+	bench/deliver.sh
+
+bench-backlog: ## A million undelivered events: memory, start-up, sending, draining
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl
+	bench/backlog.sh
