@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci bench bench-send bench-deliver bench-backlog
+.PHONY: help run run-redis redis demo test chaos fmt lint ci bench bench-send bench-deliver bench-backlog bench-live bench-feed
 
 HUB_URL ?= http://127.0.0.1:8080
 REDIS_PORT ?= 6379
@@ -41,7 +41,7 @@ lint: ## Check format and lints
 ci: ## What continuous integration runs
 	.ci/run
 
-bench: bench-send bench-deliver bench-backlog ## Measure sending, delivery and backlogs; about fifteen minutes
+bench: bench-send bench-deliver bench-backlog bench-live bench-feed ## Measure everything below; about half an hour
 
 bench-send: ## Sending against a bare server, and the bytes an event takes in Redis
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
@@ -54,3 +54,12 @@ bench-deliver: ## Webhooks a second and their latency, RabbitMQ against a bare p
 bench-backlog: ## A million undelivered events: memory, start-up, sending, draining
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl
 	bench/backlog.sh
+
+bench-live: ## A thousand WebSocket sessions beside nginx with nchan, and the memory of a session
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl nginx=nginx-light
+	@test -e /usr/lib/nginx/modules/ngx_nchan_module.so || scripts/install.sh nchan-module=libnginx-mod-nchan
+	bench/live.sh
+
+bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, with few and with many events stored
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
+	bench/feed.sh
