@@ -2,7 +2,7 @@
 # Measures delivery: webhooks a second while events keep coming and out of a backlog, the time from sending
 # to the webhook, RabbitMQ against a bare publisher, and what a dead and a slow stream cost the others.
 #
-#   bench/deliver.sh [throughput|latency|rabbit|isolation]...
+#   bench/deliver.sh [throughput|latency|rabbit|isolation|neighbours]...
 #   ROUNDS=3 SECONDS_EACH=8 BACKLOG=200000 bench/deliver.sh
 #
 # Rounds are interleaved and the median counts: a busy machine slows all of them alike. A goal that is missed
@@ -295,8 +295,58 @@ isolation() {
     }
 }
 
+# neighbours_phase NAME: a few seconds of a load that leaves the machine idle half of the time, to the 18 good streams
+# and two types of that name; sets $p50 of the good ones.
+neighbours_phase() {
+    send open "$types,bench:${1}1,bench:${1}2" 2000 "${NEIGHBOURS_SECONDS:-3}" 16
+    await_hook good $((sent * 18 / 20)) 30
+    ((first == sent * 18 / 20)) || { echo "WRONG: $first of $((sent * 18 / 20)) events came to the good streams" >&2 && wrong=1; }
+    curl -fsS -X POST "http://$hooks/reset/good"
+}
+
+# The same hub, by turns: events for a dead stream and for one that answers in 5 s, and as many for types without any.
+# Whatever else the machine does meets both alike.
+neighbours() {
+    local i pair types='' ratios='' with='' without=''
+    store neighbours everysec
+    start_receiver
+    start_hub neighbours "$url" EVENTS__STREAMS__LEASE=2s
+    for ((i = 1; i <= 18; i++)); do
+        types+=${types:+,}bench:good$i
+        register "bench:good$i" "$(webhook s good)"
+    done
+    register bench:bad1 "$(hooks=127.0.0.1:1 webhook s dead)"
+    register bench:bad2 "$(webhook s 'slow?delay_ms=5000')"
+    register bench:none1
+    register bench:none2
+    neighbours_phase none
+    neighbours_phase bad
+    for ((pair = 1; pair <= ${NEIGHBOURS_PAIRS:-10}; pair++)); do
+        local own other
+        if ((pair % 2)); then
+            neighbours_phase none && other=$p50
+            neighbours_phase bad && own=$p50
+        else
+            neighbours_phase bad && own=$p50
+            neighbours_phase none && other=$p50
+        fi
+        with+=" $own" without+=" $other"
+        ratios+=" $(calc "$own / $other" %.3f)"
+    done
+    # shellcheck disable=SC2086 # lists of numbers
+    {
+        report 'p50 of 18 good streams, no events for bad ones' "$(median $without)" us '' '' "$without"
+        report 'p50 of 18 good streams, events for bad ones' "$(median $with)" us '' '' "$with"
+        report 'ratio beside one dead and one that takes 5 s' "$(median $ratios)" '' '<=' 1.05 "$ratios"
+    }
+    hook_figures slow
+    report 'redelivered by the slow one (lease 2 s)' "$repeated" '' '==' 0 "of $first"
+    ((repeated == 0)) || wrong=1
+    close
+}
+
 echo "$rounds rounds, $workers workers, files on $(df --output=fstype "$folder" | tail -n 1)"
-for part in "${@:-throughput latency rabbit isolation}"; do
+for part in "${@:-throughput latency rabbit isolation neighbours}"; do
     for what in $part; do "$what"; done
 done
 ((wrong == 0)) || fail "Events were lost or repeated; see above."

@@ -6,7 +6,7 @@
 //! - `GET /figures` gives one line a name: name, first deliveries, repeated ones, first deliveries a second
 //!   between the first and the last, microseconds from `sent_us` in the body to arrival at p50 and p99, and when
 //!   the first and the last came, in microseconds of the Unix epoch. It holds up what is measured: ask rarely.
-//! - `POST /reset` forgets everything.
+//! - `POST /reset` forgets everything, `POST /reset/NAME` what came to one name.
 
 use actix_web::web::{Bytes, Data, Path, Query};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -113,6 +113,11 @@ async fn reset(hooks: Data<Hooks>) -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
+async fn reset_one(hooks: Data<Hooks>, name: Path<String>) -> HttpResponse {
+    hooks.lock().remove(name.as_str());
+    HttpResponse::NoContent().finish()
+}
+
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -125,6 +130,7 @@ async fn main() -> std::io::Result<()> {
             .route("/hook/{name}", web::post().to(hook))
             .route("/figures", web::get().to(figures))
             .route("/reset", web::post().to(reset))
+            .route("/reset/{name}", web::post().to(reset_one))
     })
     .workers(workers)
     .shutdown_timeout(0)
