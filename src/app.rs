@@ -98,6 +98,7 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
         appender,
         types: view,
         clock: Arc::default(),
+        feeds: Arc::default(),
         registry: core.registry.clone().into(),
         broadcast: core.broadcast.clone(),
         progress,
