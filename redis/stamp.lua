@@ -9,8 +9,8 @@
 --
 -- Positions are appended upwards and disappear from below. So what shows of a type in a range is given by the first
 -- position that shows and by the last one appended, for which `last` is enough: once it has passed the range, nothing
--- is added any more. The first one is looked for only where something may be missing from below, and in ranges that
--- have ended, of which the expiry is asked. A reader that has not heard of a lifetime in force shows what the store may
+-- is added any more. The first one is looked for only where something may be missing from below. Of ranges that have
+-- ended both are looked for: their stamp stays the same whatever comes later, and the expiry is asked. A reader that has not heard of a lifetime in force shows what the store may
 -- drop without a trace, so nothing can be said.
 
 local from, to, client = math.max(tonumber(ARGV[2]), EPOCH), tonumber(ARGV[3]), ARGV[4]
@@ -18,45 +18,52 @@ local ended, changing, expires = NOW >= to, 0, nil
 local BLOCK = 64
 local parts = {}
 
--- The first position in an hour from `low` on.
-local function first_of_hour(p, type, hour, low)
-  local chunk = redis.call('ZRANGE', ev_key(p, type, hour), low, '(' .. string.format('%.0f', to), 'BYSCORE', 'LIMIT', 0, 1)[1]
-  return chunk and (head(chunk))
+-- The first position in an hour from `low` on; its last one with `newest`.
+local function in_hour(p, type, hour, low, newest)
+  local key, high, chunk = ev_key(p, type, hour), '(' .. string.format('%.0f', to), nil
+  if newest then
+    chunk = redis.call('ZRANGE', key, high, low, 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
+  else
+    chunk = redis.call('ZRANGE', key, low, high, 'BYSCORE', 'LIMIT', 0, 1)[1]
+  end
+  if not chunk then return nil end
+  local first, count = head(chunk)
+  return newest and first + count - 1 or first
 end
 
--- The first position from `low` on, in the hours up to that of `high`.
-local function first_in(p, type, low, high)
+-- The first position from `low` on, in the hours up to that of `high`; the last one with `newest`.
+local function find_in(p, type, low, high, newest)
   local key, bottom, top = hours_key(p, type), hour_of(low), hour_of(high)
-  if top - bottom < 2 then
-    for hour = bottom, top do
-      local first = first_of_hour(p, type, hour, low)
-      if first then return first end
+  local function look(hours)
+    for _, hour in ipairs(hours) do
+      local found = in_hour(p, type, hour, low, newest)
+      if found then return found end
     end
-    return nil
+  end
+  local hours = {}
+  if top - bottom < 2 then
+    for hour = bottom, top do table.insert(hours, newest and 1 or #hours + 1, hour) end
+    return look(hours)
   end
   if redis.call('HLEN', key) <= BLOCK then
-    local hours = {}
     for _, hour in ipairs(redis.call('HKEYS', key)) do
       hour = tonumber(hour)
       if hour >= bottom and hour <= top then hours[#hours + 1] = hour end
     end
-    table.sort(hours)
-    for _, hour in ipairs(hours) do
-      local first = first_of_hour(p, type, hour, low)
-      if first then return first end
-    end
-    return nil
+    table.sort(hours, function(a, b) if newest then return a > b end return a < b end)
+    return look(hours)
   end
-  while bottom <= top do
-    local hours = {}
-    for hour = bottom, math.min(bottom + BLOCK - 1, top) do hours[#hours + 1] = hour end
-    for k, count in ipairs(redis.call('HMGET', key, unpack(hours))) do
-      local first = count and first_of_hour(p, type, hours[k], low)
-      if first then return first end
+  for from_here = 0, top - bottom, BLOCK do
+    local block, some = {}, {}
+    for k = from_here, math.min(from_here + BLOCK - 1, top - bottom) do
+      block[#block + 1] = newest and top - k or bottom + k
     end
-    bottom = bottom + BLOCK
+    for k, count in ipairs(redis.call('HMGET', key, unpack(block))) do
+      if count then some[#some + 1] = block[k] end
+    end
+    local found = look(some)
+    if found then return found end
   end
-  return nil
 end
 
 for i = 5, #ARGV, 3 do
@@ -68,7 +75,7 @@ for i = 5, #ARGV, 3 do
     local high = math.min(ms_of(last), to - 1)
     local first = 'all'
     -- What a change of the lifetime has removed is gone: the floor only says that something may be.
-    if ended or alive >= from or floor >= from then first = first_in(p, type, math.max(from, alive), high) end
+    if ended or alive >= from or floor >= from then first = find_in(p, type, math.max(from, alive), high) end
     if first then
       if ended and ttl >= 0 then
         local at = ms_of(first) + ttl
@@ -76,6 +83,7 @@ for i = 5, #ARGV, 3 do
       end
       parts[#parts + 1] = type
       parts[#parts + 1] = first == 'all' and first or string.format('%.0f', first)
+      if ended and ms_of(last) >= to then last = find_in(p, type, math.max(from, alive), high, true) end
       parts[#parts + 1] = ms_of(last) < to and string.format('%.0f', last) or 'all'
       if client ~= '' then parts[#parts + 1] = redis.call('HGET', m_key(p, type, client), 'c') or '' end
     end

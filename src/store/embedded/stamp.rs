@@ -2,7 +2,8 @@
 //!
 //! Positions are appended upwards and disappear from below, so what shows of a type in a range is given by the first
 //! position that shows and the last one appended. The latter is in memory. The first one is looked for only where
-//! something may be missing from below, and in ranges that have ended, of which the expiry is asked.
+//! something may be missing from below. Of ranges that have ended both are looked for: their stamp stays the same
+//! whatever comes later, and the expiry is asked.
 
 use super::super::{Stamp, StampQuery, StoreError};
 use super::disk::{Disk, Table, unavailable};
@@ -13,6 +14,7 @@ use super::rows::{damaged, read_pair_or_first};
 use crate::event::{Millis, Position, TypeNo};
 use fjall::{Readable, Snapshot};
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 
 /// A stamp in the making.
 pub(super) struct Parts {
@@ -72,7 +74,10 @@ impl Parts {
         let snapshot = disk.snapshot();
         let end = Position::first_of(self.query.to);
         for part in self.types.iter_mut().filter(|part| part.look) {
-            part.first = first_in(disk, &snapshot, hours, part.ty, part.bottom, end)?;
+            part.first = find_in(disk, &snapshot, hours, (part.ty, part.bottom..end), false)?;
+            if self.ended && part.last.is_none() && part.first.is_some() {
+                part.last = find_in(disk, &snapshot, hours, (part.ty, part.bottom..end), true)?;
+            }
         }
         self.types.retain(|part| !part.look || part.first.is_some());
         let mut digest = Sha256::new();
@@ -112,27 +117,36 @@ impl Part {
     }
 }
 
-/// The first position of a type in `bottom..end`.
-fn first_in(
+/// The first position of a type in a range; the last one with `newest`.
+fn find_in(
     disk: &Disk,
     snapshot: &Snapshot,
     hours: &Hours,
-    ty: TypeNo,
-    bottom: Position,
-    end: Position,
+    (ty, range): (TypeNo, Range<Position>),
+    newest: bool,
 ) -> Result<Option<Position>, StoreError> {
-    if bottom >= end {
+    if range.is_empty() {
         return Ok(None);
     }
-    let last = keys::hour_no(Position::new(end.get() - 1));
-    let mut next = keys::hour_no(bottom);
-    while let Some(hour) = hours.first_in(ty.get(), next, last) {
-        let range = keys::event_at(hour, ty.get(), bottom.get())..keys::event_at(hour, ty.get(), end.get());
-        if let Some(row) = snapshot.range(disk.table(Table::Events), range).next() {
+    let (mut low, mut high) = (keys::hour_no(range.start), keys::hour_no(Position::new(range.end.get() - 1)));
+    loop {
+        let hour = if newest {
+            hours.newest(std::iter::once((ty.get(), low, high))).into_iter().next().flatten()
+        } else {
+            hours.first_in(ty.get(), low, high)
+        };
+        let Some(hour) = hour else { return Ok(None) };
+        let keys = keys::event_at(hour, ty.get(), range.start.get())..keys::event_at(hour, ty.get(), range.end.get());
+        let mut rows = snapshot.range(disk.table(Table::Events), keys);
+        if let Some(row) = if newest { rows.next_back() } else { rows.next() } {
             let key = row.key().map_err(unavailable)?;
             return keys::position_of(&key).map(Some).ok_or_else(|| damaged("an event"));
         }
-        next = hour.saturating_add(1);
+        if newest {
+            let Some(below) = hour.checked_sub(1) else { return Ok(None) };
+            high = below;
+        } else {
+            low = hour.saturating_add(1);
+        }
     }
-    Ok(None)
 }
