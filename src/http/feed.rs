@@ -8,7 +8,7 @@
 //! | `feed` | the way of a request |
 //! | `feed_page` | body and links |
 //! | `feed_tag` | `ETag` and `If-None-Match` |
-//! | `feed_wait` | `Prefer: wait=N` |
+//! | `feed_wait`, `feed_peer` | `Prefer: wait=N`, and whether who waits is still there |
 //! | `feed_cache` | what requests for the same feed share |
 
 use super::feed_cache::Rendered;
@@ -16,13 +16,14 @@ use super::feed_page::{Show, View};
 use super::feed_tag::{Content, Known};
 use super::feed_wait::Waiting;
 use super::links::Base;
-use super::{AppState, Problem, admission, feed_page, feed_wait, links, params};
+use super::{AppState, Problem, admission, feed_page, feed_peer, feed_wait, links, params};
 use crate::error::ApiError;
 use crate::event::{Bounds, ClientId, EventId, HUB_EPOCH_MS, Millis, Slice, TypeFilter, parse_instant};
 use crate::store::{Marked, Page, ReadQuery, Stamp, StampQuery, StoreError, TypeRef};
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LINK};
 use actix_web::{HttpRequest, HttpResponse, web};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 const DEFAULT_LIMIT: usize = 1000;
@@ -132,6 +133,7 @@ impl Look<'_> {
         let deadline = Instant::now() + time;
         let Some(mut waiting) = Waiting::start(self.state, self.asked.types.as_ref()).await else { return Ok(None) };
         admission::leave(self.req);
+        let mut gone = pin!(feed_peer::gone(self.req));
         loop {
             // Also before the first event: it may have been committed since the first look.
             let turn = self.state.feeds.late.acquire().await;
@@ -146,7 +148,12 @@ impl Look<'_> {
             if !found.is_nothing_new() || left.is_zero() {
                 return Ok(Some(found));
             }
-            if !waiting.next(self.state, left).await {
+            let more = tokio::select! {
+                more = waiting.next(self.state, left) => more,
+                // Whatever is answered now, nobody reads it, or somebody who has ended his side.
+                () = &mut gone => false,
+            };
+            if !more {
                 return self.find().await.map(Some);
             }
         }

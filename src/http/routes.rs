@@ -1,7 +1,8 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
 use super::{
-    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, register, replay, send, streams,
+    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, register, replay, send,
+    streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;

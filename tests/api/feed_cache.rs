@@ -33,7 +33,8 @@ async fn an_unchanged_feed_is_not_sent_again(hub: Hub) {
     hub.register("t", "1h").await;
     hub.register("p", "permanent").await;
     hub.send("t", json!(1)).await;
-    for path in ["100days/current", "100days/current?types=t", "hour/2020-01-01T00:00:00Z", "100days/current/client/c"] {
+    for path in ["100days/current", "100days/current?types=t", "hour/2020-01-01T00:00:00Z", "100days/current/client/c"]
+    {
         let first = hub.get(&format!("/api/events/feed/{path}")).await.expect(200);
         for _ in 0..3 {
             let again = ask(&hub, path, &tag(&first)).await.expect(304);

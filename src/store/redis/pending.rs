@@ -95,11 +95,7 @@ impl RedisStore {
         Ok((Pending { now, counts, oldest }, certain))
     }
 
-    async fn count_hours(
-        &self,
-        types: &[TypeRef],
-        client: &ClientId,
-    ) -> Result<(Millis, Vec<Counted>), StoreError> {
+    async fn count_hours(&self, types: &[TypeRef], client: &ClientId) -> Result<(Millis, Vec<Counted>), StoreError> {
         let mut counted = Vec::with_capacity(types.len());
         let mut now = None;
         loop {
