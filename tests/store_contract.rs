@@ -134,6 +134,7 @@ contract! {
             a_stamp_changes_when_an_event_expires_and_says_when
             a_stamp_follows_lifetimes
             a_stamp_of_a_thousand_types_is_quick
+            two_equal_stamps_mean_the_same_page
         }
         delivery {
             a_claim_holds_what_is_due_in_commit_order

@@ -20,6 +20,8 @@ mod feed_cache;
 mod feed_page;
 mod feed_peer;
 mod feed_tag;
+#[cfg(test)]
+mod feed_tests;
 mod feed_wait;
 mod frames;
 mod health;

@@ -150,3 +150,63 @@ pub async fn a_stamp_of_a_thousand_types_is_quick<H: Home>() {
     append(&store, group(999, 1, &[])).await;
     assert_ne!(digest(&store, month).await, before);
 }
+
+pub async fn two_equal_stamps_mean_the_same_page<H: Home>() {
+    use std::collections::HashMap;
+    let (_home, store) = fresh::<H>();
+    let mut records = [put(&store, "a", "1s", 0).await, put(&store, "b", "permanent", 0).await];
+    let mut dice = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut roll = |n: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % n
+    };
+    let begin = store.ping().await.expect("the clock");
+    let mut all: Vec<EventId> = Vec::new();
+    let mut pages: HashMap<(usize, [u8; 32]), Vec<StoredEvent>> = HashMap::new();
+    let mut again = 0;
+    for _ in 0..700 {
+        let which = roll(2);
+        let (number, lifetime) = (records[which].type_no.get(), records[which].ttl.clone());
+        let recent = all.len().saturating_sub(5);
+        match roll(10) {
+            0..3 => {
+                let group = AppendGroup { ttl: lifetime, ..group(number, 1 + roll(3), &[]) };
+                all.extend(ids(number, &append(&store, group).await));
+            }
+            3..6 if !all.is_empty() => {
+                let id = all[recent + roll(all.len() - recent)];
+                let ttl = records.iter().find(|record| record.type_no == id.type_no()).map(|record| record.ttl.clone());
+                let mark = [MarkRequest { id, ttl: ttl.expect("a record"), client: client() }];
+                if roll(2) == 0 { store.mark(&mark).await } else { store.unmark(&mark).await }.expect("an answer");
+            }
+            6 if roll(4) == 0 => {
+                let lives = ["1s", "2s", "permanent", "ephemeral"];
+                let name = if which == 0 { "a" } else { "b" };
+                records[which] = put(&store, name, lives[roll(4)], records[which].revision).await;
+            }
+            7..9 => tokio::time::sleep(std::time::Duration::from_millis([1, 5, 20][roll(3)])).await,
+            _ => {}
+        }
+        let types: Vec<_> =
+            records.iter().map(|record| TypeRef { type_no: record.type_no, ttl: record.ttl.clone() }).collect();
+        let now = store.ping().await.expect("the clock");
+        let ranges = [(0, i64::MAX), (begin, begin + 1500), (now - 600, now - 100), (now - 50, i64::MAX)];
+        for (at, (from, to)) in ranges.into_iter().enumerate() {
+            for (client, marked) in [(None, Marked::Ignore), (Some(client()), Marked::All(client()))] {
+                let at = at * 2 + usize::from(client.is_some());
+                let asked = StampQuery { types: types.clone(), from, to, client };
+                let before = digest(&store, asked.clone()).await;
+                let page = read(&store, ReadQuery { from, to, marked, ..query(types.clone(), 10_000) }).await;
+                if digest(&store, asked).await != before {
+                    continue;
+                }
+                // Ranges that move are no reader's: each is a range of its own.
+                let at = if at < 4 { at } else { usize::try_from(from).unwrap_or(0) * 10 + at };
+                let known = pages.entry((at, before)).or_insert_with(|| page.events.clone());
+                again += usize::from(!page.events.is_empty());
+                assert_eq!(known, &page.events, "range {at}");
+            }
+        }
+    }
+    assert!(again > 1000, "{again}");
+}
