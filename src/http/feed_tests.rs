@@ -1,7 +1,7 @@
 //! Feeds against their tags: whatever is done to the store, a 304 stands for the very bytes that a 200 would have.
 
 use super::testing::Hub;
-use super::{Feeds, StoreClock};
+use super::StoreClock;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use bytes::Bytes;
@@ -139,7 +139,7 @@ impl Run {
         // The clock is asked anew: real time plays no part.
         self.hub.state.clock = Arc::new(StoreClock::default());
         let kept = self.ask(feed, None).await;
-        let shared = std::mem::replace(&mut self.hub.state.feeds, Arc::<Feeds>::default());
+        let shared = std::mem::take(&mut self.hub.state.feeds);
         let read = self.ask(feed, None).await;
         self.hub.state.feeds = shared;
         let at = format!("{} {seen}", FEEDS[feed]);
