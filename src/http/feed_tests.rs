@@ -1,7 +1,7 @@
 //! Feeds against their tags: whatever is done to the store, a 304 stands for the very bytes that a 200 would have.
 
-use super::testing::Hub;
 use super::StoreClock;
+use super::testing::Hub;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use bytes::Bytes;

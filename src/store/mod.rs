@@ -9,11 +9,13 @@ mod actor;
 pub mod embedded;
 mod messages;
 pub mod redis;
+mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use actor::{AppendReply, Appender, Drain, StoreActor};
 pub use messages::*;
+pub use stamp::{Pending, Stamp, StampQuery};
 
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
