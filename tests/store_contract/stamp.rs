@@ -40,7 +40,7 @@ pub async fn a_stamp_changes_with_what_is_appended_in_its_range<H: Home>() {
     let empty = StampQuery { to: 1000, ..asked(vec![ty(1)]) };
     assert_eq!(digest(&store, empty.clone()).await, digest(&store, StampQuery { types: vec![ty(2)], ..empty }).await);
     let now = store.ping().await.expect("the clock");
-    assert!((now - 10_000..=now).contains(&store.stamp(before).await.expect("a stamp").now));
+    assert!((now..=now + 10_000).contains(&store.stamp(before).await.expect("a stamp").now));
     assert!(store.stamp(asked(Vec::new())).await.expect("a stamp").now >= now);
 }
 
