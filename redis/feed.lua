@@ -4,11 +4,15 @@
 --   hours:{p}:TYPE             hash: hour -> events ever committed in it
 --   ok:{p}:TYPE:MINUTE:CLIENT  hash: offset of the position in the minute -> seconds from commit to mark
 --   who:{p}:TYPE:HOUR          set of clients with marks in the hour
---   m:{p}:TYPE:CLIENT          hash: hour -> number of marks
---   ttl:{p}                    hash: type -> lifetime in ms, TYPE:r -> revision that set it
+--   m:{p}:TYPE:CLIENT          hash: hour -> number of marks; c -> a number that rises with every change of a mark
+--   ttl:{p}                    hash: type -> lifetime in ms, TYPE:r -> revision that set it, TYPE:f -> floor
+--   last:{p}                   hash: type -> last position given
 --
 -- Hours and minutes are counted since 1970. Counts of an hour and of its marks never follow what expires inside the
 -- hour: both stay, so that their difference is what was never marked.
+--
+-- A type's floor is the millisecond below which a change of its lifetime has left nothing: whatever it removed stood
+-- there, or in that millisecond.
 
 local PREFIX, NOW, HOUR_MS, MINUTE_MS = ARGV[1], clock(), 3600000, 60000
 
@@ -64,6 +68,21 @@ local function exists(p, type, v, ttl)
   return false
 end
 
+-- The first millisecond of a type that is within its lifetime, the floor, and the lifetime in force. What the caller knows
+-- of the lifetime counts only for a type that was never registered here.
+local function first_shown(p, type, given)
+  local kept = redis.call('HMGET', PREFIX .. 'ttl:{' .. p .. '}', type, type .. ':f')
+  local ttl = tonumber(kept[1] or given)
+  return ttl >= 0 and NOW - ttl + 1 or 0, tonumber(kept[2] or 0), ttl
+end
+
+-- Says that a client's marks on a type have changed, by a number that never comes again: the clock makes it new also
+-- where the key has expired in between.
+local function changed(m)
+  local before = tonumber(redis.call('HGET', m, 'c') or 0)
+  redis.call('HSET', m, 'c', string.format('%.0f', math.max(before + 1, NOW)))
+end
+
 -- Gives a client's counts of marks the expiry of the newest hour in it, and drops hours that have ended.
 local function retain_marks(m, ttl)
   if ttl < 0 then
@@ -73,7 +92,9 @@ local function retain_marks(m, ttl)
   local newest
   for _, hour in ipairs(redis.call('HKEYS', m)) do
     hour = tonumber(hour)
-    if (hour + 1) * HOUR_MS + ttl < NOW - HOUR_MS then
+    if not hour then
+      -- `c`
+    elseif (hour + 1) * HOUR_MS + ttl < NOW - HOUR_MS then
       redis.call('HDEL', m, hour)
     elseif not newest or hour > newest then
       newest = hour

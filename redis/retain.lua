@@ -10,13 +10,21 @@
 
 local p, type, ttl, revision = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local key = PREFIX .. 'ttl:{' .. p .. '}'
-local known = redis.call('HMGET', key, type, type .. ':r')
+local known = redis.call('HMGET', key, type, type .. ':r', type .. ':f')
 if tonumber(known[2] or 0) > revision then return {} end
 redis.call('HSET', key, type, ARGV[4], type .. ':r', ARGV[5])
 
 local shortest = ttl
 local old = tonumber(known[1] or -1)
 if old >= 0 and (ttl < 0 or old < ttl) then shortest = old end
+-- Nothing appended from now on is below the floor: of its hour something may come, and so its counts stay.
+local floor = tonumber(known[3] or 0)
+if ttl == 0 then
+  floor = math.max(floor, ms_of(tonumber(redis.call('HGET', PREFIX .. 'last:{' .. p .. '}', type) or 0) + 1))
+elseif shortest >= 0 then
+  floor = math.max(floor, math.min(NOW - shortest + 1, NOW))
+end
+redis.call('HSET', key, type .. ':f', string.format('%.0f', floor))
 local hours_of_type, newest = hours_key(p, type), nil
 local hours = redis.call('HKEYS', hours_of_type)
 for i, hour in ipairs(hours) do
@@ -26,7 +34,7 @@ for i, hour in ipairs(hours) do
     local expired = NOW - shortest
     if (hour + 1) * HOUR_MS <= expired + 1 or ttl == 0 then
       redis.call('UNLINK', ev_key(p, type, hour))
-      redis.call('HDEL', hours_of_type, hour)
+      if hour < hour_of(floor) then redis.call('HDEL', hours_of_type, hour) end
     elseif hour * HOUR_MS <= expired then
       redis.call('ZREMRANGEBYSCORE', ev_key(p, type, hour), '-inf', expired)
     end

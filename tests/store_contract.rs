@@ -37,6 +37,8 @@ mod marks;
 mod model;
 #[path = "store_contract/ordered.rs"]
 mod ordered;
+#[path = "store_contract/pending.rs"]
+mod pending;
 #[path = "store_contract/redis_only.rs"]
 mod redis_only;
 #[allow(dead_code, reason = "each test binary uses its own part")]
@@ -48,6 +50,8 @@ mod registry;
 mod reopen;
 #[path = "store_contract/replay.rs"]
 mod replay;
+#[path = "store_contract/stamp.rs"]
+mod stamp;
 #[path = "store_contract/ttl.rs"]
 mod ttl;
 
@@ -117,6 +121,20 @@ contract! {
             a_mark_is_taken_back
             unknown_events_cannot_be_marked
             an_event_names_who_has_processed_it
+        }
+        pending {
+            what_is_not_marked_is_pending
+            what_has_expired_is_not_pending
+            a_changed_lifetime_changes_what_is_pending
+            the_oldest_of_many_is_found
+        }
+        stamp {
+            a_stamp_changes_with_what_is_appended_in_its_range
+            a_stamp_follows_a_clients_marks
+            a_stamp_changes_when_an_event_expires_and_says_when
+            a_stamp_follows_lifetimes
+            a_stamp_of_a_thousand_types_is_quick
+            two_equal_stamps_mean_the_same_page
         }
         delivery {
             a_claim_holds_what_is_due_in_commit_order

@@ -13,7 +13,9 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,6 +34,17 @@ impl Place {
     }
 }
 
+/// The place of the request at hand, among its extensions.
+#[derive(Clone)]
+struct Held(Rc<Cell<Option<Place>>>);
+
+/// Gives back a request's place before it is answered: for one that only waits, and is bounded otherwise.
+pub fn leave(req: &HttpRequest) {
+    if let Some(held) = req.extensions().get::<Held>() {
+        drop(held.0.take());
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
@@ -43,12 +56,13 @@ pub async fn admit(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let place = match enter(&req) {
-        Ok(place) => place,
+    let held = match enter(&req) {
+        Ok(place) => Held(Rc::new(Cell::new(place))),
         Err(error) => return Ok(req.into_response(dressed(Problem(error).error_response()))),
     };
+    req.extensions_mut().insert(held.clone());
     let answer = next.call(req).await;
-    drop(place);
+    drop(held.0.take());
     match answer {
         Ok(response) => {
             let (req, response) = response.map_into_boxed_body().into_parts();

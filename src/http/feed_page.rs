@@ -55,7 +55,7 @@ pub struct View {
 
 impl View {
     /// The URL of the slice that starts at `start`, or of the current one.
-    fn url(&self, start: Option<Millis>, after: Option<EventId>, base: &Base<'_>) -> String {
+    pub fn url(&self, start: Option<Millis>, after: Option<EventId>, base: &Base<'_>) -> String {
         let mut path = format!("{API}/feed/{}/", self.slice);
         path.push_str(&start.map_or_else(|| "current".to_owned(), rfc3339));
         if let Some(client) = &self.client {
@@ -85,8 +85,8 @@ impl View {
 }
 
 /// Where the feed goes on: `self`, `prev`, `next` unless there is nothing newer, `current`, and `more`
-/// when the page was cut.
-pub fn links(view: &View, page: &Page, base: &Base<'_>) -> Vec<Link> {
+/// when the page was cut after event `more`.
+pub fn links(view: &View, more: Option<EventId>, base: &Base<'_>) -> Vec<Link> {
     let Bounds { start, end } = view.bounds;
     let mut links = vec![Link::new("self", view.url(Some(start), view.after, base))];
     if let Some(before) = view.slice.at(start - 1) {
@@ -96,10 +96,15 @@ pub fn links(view: &View, page: &Page, base: &Base<'_>) -> Vec<Link> {
         links.push(Link::new("next", view.url(Some(after.start), None, base)));
     }
     links.push(Link::new("current", view.url(None, None, base)));
-    if let Some(last) = page.events.last().filter(|_| page.more) {
-        links.push(Link::new("more", view.url(Some(start), Some(last.id), base)));
+    if let Some(last) = more {
+        links.push(Link::new("more", view.url(Some(start), Some(last), base)));
     }
     links
+}
+
+/// The last event of a page that was cut: where the next one begins.
+pub fn cut(page: &Page) -> Option<EventId> {
+    page.events.last().filter(|_| page.more).map(|event| event.id)
 }
 
 /// `{"events": […], "links": […]}`.
@@ -176,7 +181,7 @@ mod tests {
     }
 
     fn hrefs(view: &View, page: &Page) -> Vec<(&'static str, String)> {
-        links(view, page, &Base::fixed(BASE)).into_iter().map(|l| (l.rel, l.href)).collect()
+        links(view, cut(page), &Base::fixed(BASE)).into_iter().map(|l| (l.rel, l.href)).collect()
     }
 
     #[test]

@@ -10,12 +10,19 @@ mod admission;
 mod answer;
 mod attempts;
 mod body;
+mod clients;
 mod clock;
 mod dead;
 mod discarded;
 mod event;
 mod feed;
+mod feed_cache;
 mod feed_page;
+mod feed_peer;
+mod feed_tag;
+#[cfg(test)]
+mod feed_tests;
+mod feed_wait;
 mod frames;
 mod health;
 mod json;
@@ -44,6 +51,8 @@ mod tests;
 mod wire_tests;
 
 pub use clock::StoreClock;
+pub use feed_cache::Feeds;
+pub use feed_peer::on_connect as watch_peer;
 pub use problem::Problem;
 pub use routes::configure;
 pub use state::{AppState, HttpSettings, RegistryHandle};

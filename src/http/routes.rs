@@ -1,7 +1,8 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
 use super::{
-    Problem, admission, attempts, dead, discarded, event, feed, health, live, marks, register, replay, send, streams,
+    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, register, replay, send,
+    streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
@@ -28,6 +29,7 @@ fn resources(cfg: &mut web::ServiceConfig) {
     cfg.service(readable("/api/events/discarded", READ, discarded::list));
     cfg.service(readable("/api/events/feed/{slice}/{at}", READ, feed::all));
     cfg.service(readable("/api/events/feed/{slice}/{at}/client/{client}", READ, feed::of_client));
+    cfg.service(readable("/api/events/clients/{client}", READ, clients::get));
     cfg.service(readable("/api/events/streams", READ, streams::list));
     cfg.service(
         readable("/api/events/streams/{type}/{name}", "GET, HEAD, PATCH, DELETE, OPTIONS", streams::get)

@@ -1,6 +1,6 @@
 //! What every handler is given.
 
-use super::StoreClock;
+use super::{Feeds, StoreClock};
 use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::{DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
@@ -50,6 +50,8 @@ pub struct AppState {
     pub types: TypeView,
     /// The store's clock, for what is "now" in a feed.
     pub clock: Arc<StoreClock>,
+    /// What readers of the same feed share.
+    pub feeds: Arc<Feeds>,
     /// For registrations.
     pub registry: RegistryHandle,
     /// For live sessions.

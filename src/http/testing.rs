@@ -133,6 +133,7 @@ impl Hub {
             registry: registry.into(),
             types,
             clock: Arc::new(StoreClock::default()),
+            feeds: Arc::default(),
             broadcast,
             progress: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),

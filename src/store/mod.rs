@@ -9,13 +9,15 @@ mod actor;
 pub mod embedded;
 mod messages;
 pub mod redis;
+mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use actor::{AppendReply, Appender, Drain, StoreActor};
 pub use messages::*;
+pub use stamp::{Pending, Stamp, StampQuery};
 
-use crate::event::{EventId, EventType, Millis, Position, TypeNo};
+use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::time::Duration;
@@ -52,6 +54,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads events newest first. Never shows an event past its lifetime by the store's clock.
     async fn read(&self, query: ReadQuery) -> Result<Page, StoreError>;
+
+    /// What a page of this range would be made of: cheap, and whatever the range holds. Read before the page, it
+    /// may be older than that, never newer.
+    async fn stamp(&self, query: StampQuery) -> Result<Stamp, StoreError>;
+
+    /// How many events of each type a client has not marked, and the oldest of them. From the counts of hours, so
+    /// that what has been marked long ago costs nothing.
+    async fn pending(&self, types: &[TypeRef], client: &ClientId) -> Result<Pending, StoreError>;
 
     /// One event, with its state at each of `streams`; `None` when unknown or expired.
     async fn event(

@@ -10,9 +10,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod event;
 mod feed;
+mod feed_cache;
 mod feed_client;
+mod feed_wait;
 mod health;
 mod lifetime;
 mod live;

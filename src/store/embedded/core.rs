@@ -115,6 +115,7 @@ impl Core {
             hours.set_floor(type_in(key)?, Position::new(read_number(value)?));
             Ok(())
         })?;
+        hours.set_last(types.iter().map(|(ty, state)| (*ty, state.last)));
         for stream in types.values_mut().flat_map(|ty| ty.streams.values_mut()) {
             if stream.row.backlog > stream.tracked_len() {
                 stream.cursor = first_untracked(disk, stream, Position::new(stream.row.scan_from))?;
@@ -173,7 +174,12 @@ impl Core {
     /// was ephemeral. Positions that are given from now on show.
     pub(super) fn bury_expired(&mut self, tx: &mut Tx<'_>, ty: TypeNo, ttl: Millis) {
         let expired = Position::first_of(self.now().saturating_sub(ttl).saturating_add(1));
-        let floor = expired.min(self.last(ty).plus(1));
+        self.raise_floor(tx, ty, expired);
+    }
+
+    /// Hides for ever what stands below `floor`, but nothing that is still to come.
+    pub(super) fn raise_floor(&mut self, tx: &mut Tx<'_>, ty: TypeNo, floor: Position) {
+        let floor = floor.min(self.last(ty).plus(1));
         if floor > self.hours.floor(ty.get()) {
             tx.set(Table::State, keys::floor(ty.get()).to_vec(), number(floor.get()));
             self.hours.set_floor(ty.get(), floor);

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// Type → hour → number of stored events. Written by the committer alone, shortly before the events can be
 /// seen and shortly after they are gone, so that a reader never misses an hour.
 #[derive(Debug, Default)]
-pub(super) struct Hours(RwLock<Map>, Floors);
+pub(super) struct Hours(RwLock<Map>, Floors, Lasts);
 
 type Map = HashMap<u16, BTreeMap<u32, u64>>;
 
@@ -15,6 +15,11 @@ type Map = HashMap<u16, BTreeMap<u32, u64>>;
 /// a longer one, though it may not have been removed yet.
 #[derive(Debug, Default)]
 struct Floors(RwLock<HashMap<u16, Position>>);
+
+/// Type → last position that was committed. Set after the commit and before it is answered: a reader that knows
+/// of an event's commit finds it here, and one that finds it here finds the event.
+#[derive(Debug, Default)]
+struct Lasts(RwLock<HashMap<u16, Position>>);
 
 impl Hours {
     // The map is whole between statements: a panic elsewhere does not make it wrong.
@@ -76,6 +81,23 @@ impl Hours {
     /// Hides what stands below `floor` for ever.
     pub(super) fn set_floor(&self, ty: u16, floor: Position) {
         self.1.0.write().unwrap_or_else(PoisonError::into_inner).insert(ty, floor);
+    }
+
+    /// The last position of a type that was committed; the zero position when there is none.
+    pub(super) fn last(&self, ty: u16) -> Position {
+        self.2.0.read().unwrap_or_else(PoisonError::into_inner).get(&ty).copied().unwrap_or_default()
+    }
+
+    /// Sets the last positions of types.
+    pub(super) fn set_last(&self, lasts: impl Iterator<Item = (u16, Position)>) {
+        self.2.0.write().unwrap_or_else(PoisonError::into_inner).extend(lasts);
+    }
+
+    /// The hours from `first` on that hold events of a type, and how many each; oldest first.
+    pub(super) fn counts(&self, ty: u16, first: u32) -> Vec<(u32, u64)> {
+        let map = self.read();
+        let hours = map.get(&ty).into_iter().flat_map(|hours| hours.range(first..));
+        hours.map(|(hour, count)| (*hour, *count)).collect()
     }
 
     /// Every type that has events, with its oldest hour.

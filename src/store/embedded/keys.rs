@@ -31,7 +31,7 @@ pub(super) const FLOORS: u8 = b'G';
 pub(super) const TYPES: u8 = b'T';
 /// Type name → discards.
 pub(super) const DISCARDS: u8 = b'D';
-/// Hour, type, client → number of marks.
+/// Hour, type, client → number of marks, and how often they have changed.
 pub(super) const MARK_COUNTS: u8 = b'C';
 /// Stream number, position → failed attempts and when it is due.
 pub(super) const RETRIES: u8 = b'R';
@@ -158,7 +158,7 @@ pub(super) fn named(kind: u8, name: &EventType) -> Vec<u8> {
     key
 }
 
-/// `state`: how many events of a type and hour a client has marked.
+/// `state`: how many events of a type and hour a client has marked, and how often that has changed.
 pub(super) fn mark_count(hour: u32, ty: u16, client: &ClientId) -> Vec<u8> {
     let mut key = mark_counts(hour, ty).to_vec();
     key.extend_from_slice(client.as_str().as_bytes());

@@ -6,7 +6,7 @@ use super::core::Core;
 use super::disk::{Disk, Table};
 use super::hours::Hours;
 use super::keys;
-use super::rows::{number, read_number};
+use super::rows::{number, pair, read_number, read_pair_or_first};
 use super::tx::Tx;
 use crate::event::{Millis, Position};
 use std::sync::Arc;
@@ -80,15 +80,12 @@ fn change(
     Ok(found)
 }
 
-/// Keeps count of a client's marks in an hour; the row goes with the last mark.
+/// Keeps count of a client's marks in an hour, and of how often they have changed; the row goes with the hour.
 fn count(tx: &mut Tx<'_>, mark: &MarkRequest, change: i64) -> Result<(), StoreError> {
     let (hour, ty) = place(mark);
     let key = keys::mark_count(hour, ty, &mark.client);
-    let before = tx.get(Table::State, &key)?.map_or(Ok(0), |row| read_number(&row))?;
-    match before.saturating_add_signed(change) {
-        0 => tx.unset(Table::State, key),
-        after => tx.set(Table::State, key, number(after)),
-    }
+    let (before, changes) = tx.get(Table::State, &key)?.map_or(Ok((0, 0)), |row| read_pair_or_first(&row))?;
+    tx.set(Table::State, key, pair(before.saturating_add_signed(change), changes + 1));
     Ok(())
 }
 

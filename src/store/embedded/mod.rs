@@ -8,7 +8,7 @@
 //! | `bulk`, `letters`, `replay`, `past` | the large ones: step by step, each a commit of its own |
 //! | `attempts` | the newest attempts of streams |
 //! | `stream` | one stream's outbox in memory |
-//! | `read`, `detail` | reads from snapshots, on blocking threads |
+//! | `read`, `detail`, `stamp`, `pending` | reads from snapshots, on blocking threads |
 //! | `hours` | which hours hold events: shared by both sides |
 //! | `live` | commits for live readers |
 //! | `disk`, `tx`, `keys`, `rows` | fjall, a write batch, and the form of what is stored |
@@ -30,11 +30,13 @@ mod letters;
 mod live;
 mod marks;
 mod past;
+mod pending;
 mod read;
 mod registry;
 mod replay;
 mod rows;
 mod settle;
+mod stamp;
 mod stream;
 mod sweep;
 #[cfg(test)]
@@ -46,10 +48,10 @@ pub use self::core::Clock;
 
 use super::{
     AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, Discarded, EventDetail, Fenced, Lease, Letters, Live,
-    MarkRequest, Page, Put, PutType, ReadQuery, Replay, Replayed, Settle, Store, StoreError, StoreOptions,
-    StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
+    MarkRequest, Page, Pending, Put, PutType, ReadQuery, Replay, Replayed, Settle, Stamp, StampQuery, Store,
+    StoreError, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
 };
-use crate::event::{EventId, EventType, Millis, Position, TypeNo};
+use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
 use bytes::Bytes;
 use disk::Disk;
@@ -193,6 +195,22 @@ impl Store for EmbeddedStore {
     async fn read(&self, query: ReadQuery) -> Result<Page, StoreError> {
         let (hours, now) = (Arc::clone(&self.hours), (self.clock)());
         self.blocking(move |disk| read::read(disk, &hours, now, &query)).await
+    }
+
+    async fn stamp(&self, query: StampQuery) -> Result<Stamp, StoreError> {
+        let (hours, now) = (Arc::clone(&self.hours), (self.clock)());
+        let parts = stamp::Parts::new(&hours, now, query);
+        // Mostly memory says it all.
+        if parts.need_disk() {
+            return self.blocking(move |disk| parts.read(disk, &hours)).await;
+        }
+        Ok(parts.stamp())
+    }
+
+    async fn pending(&self, types: &[TypeRef], client: &ClientId) -> Result<Pending, StoreError> {
+        let (hours, now) = (Arc::clone(&self.hours), (self.clock)());
+        let (types, client) = (types.to_vec(), client.clone());
+        self.blocking(move |disk| pending::pending(disk, &hours, now, &types, &client)).await
     }
 
     async fn event(

@@ -257,6 +257,13 @@ pub(super) fn read_pair(row: &[u8]) -> Result<(u64, u64), StoreError> {
     Ok((row.varint()?, row.varint()?))
 }
 
+/// Two numbers, of which the second may be missing.
+pub(super) fn read_pair_or_first(row: &[u8]) -> Result<(u64, u64), StoreError> {
+    let mut row = Row(row);
+    let first = row.varint()?;
+    Ok((first, if row.0.is_empty() { 0 } else { row.varint()? }))
+}
+
 pub(super) fn read_number(row: &[u8]) -> Result<u64, StoreError> {
     Row(row).varint()
 }

@@ -10,7 +10,7 @@ use super::disk::{Disk, Table, unavailable};
 use super::keys;
 use super::rows::{AnswerRow, DeadRow, damaged};
 use super::tx::Tx;
-use crate::event::{EventId, Millis};
+use crate::event::{EventId, Millis, Position, TypeNo};
 
 /// Most rows removed in one step.
 pub(super) const CHUNK: usize = 256;
@@ -105,6 +105,10 @@ fn remove_some(core: &mut Core, disk: &Disk, tx: &mut Tx<'_>, mut at: Hour) -> R
     }
     if core.hours.count(at.ty, at.hour) == at.events {
         tx.remove(Table::State, &keys::hours(at.ty, at.hour));
+        // A clock that steps back shows nothing of it again.
+        if let Some(ty) = TypeNo::new(at.ty) {
+            core.raise_floor(tx, ty, Position::first_of((Millis::from(at.hour) + 1).saturating_mul(HOUR)));
+        }
         core.sweeper.emptied = Some((at.ty, at.hour));
     }
     Ok(())

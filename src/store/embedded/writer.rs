@@ -7,7 +7,7 @@
 //! When a commit fails, fjall takes no more writes, and memory is ahead of the disk: from then on everything
 //! is answered with [`StoreError::Unavailable`] until the process is started again, which reads the disk.
 
-use super::super::StoreError;
+use super::super::{LiveRun, StoreError};
 use super::core::Core;
 use super::disk::{Disk, unavailable};
 use super::live::LiveFeed;
@@ -148,6 +148,10 @@ impl Committer {
                 tx.commit().inspect_err(|error| self.broken = Some(fail(&self.disk, error)))
             }
         };
+        if let Ok(runs) = &committed {
+            let last = |run: &LiveRun| Some((run.type_no.get(), run.events.last()?.0));
+            self.core.hours.set_last(runs.iter().filter_map(last));
+        }
         let done = committed.as_ref().map(|_| ()).map_err(StoreError::clone);
         answers.into_iter().for_each(|answer| answer(done.clone()));
         self.live.send(committed.unwrap_or_default());

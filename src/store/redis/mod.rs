@@ -18,10 +18,12 @@ mod live;
 mod marks;
 mod merge;
 mod outbox;
+mod pending;
 mod read;
 mod registry;
 mod replay;
 mod scripts;
+mod stamp;
 mod streams;
 mod value;
 
@@ -115,6 +117,14 @@ impl Store for RedisStore {
 
     async fn read(&self, query: ReadQuery) -> Result<Page, StoreError> {
         self.within(self.read_page(query)).await
+    }
+
+    async fn stamp(&self, query: StampQuery) -> Result<Stamp, StoreError> {
+        self.within(self.read_stamp(query)).await
+    }
+
+    async fn pending(&self, types: &[TypeRef], client: &ClientId) -> Result<Pending, StoreError> {
+        self.within(self.count_pending(types, client)).await
     }
 
     async fn event(

@@ -1,7 +1,7 @@
 //! A door to a real store that a test can shut for a while, which the store itself cannot be told to do,
 //! that counts who comes for events, and that can be a trap.
 
-use crate::event::{EventId, EventType, Millis, Position, TypeNo};
+use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use crate::store::*;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -70,6 +70,12 @@ impl Store for Gate {
         let store = self.enter("read").await?;
         self.reads.fetch_add(1, Ordering::SeqCst);
         store.read(query).await
+    }
+    async fn stamp(&self, query: StampQuery) -> Result<Stamp, StoreError> {
+        self.enter("stamp").await?.stamp(query).await
+    }
+    async fn pending(&self, types: &[TypeRef], client: &ClientId) -> Result<Pending, StoreError> {
+        self.enter("pending").await?.pending(types, client).await
     }
     async fn event(
         &self,

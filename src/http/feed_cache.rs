@@ -1,0 +1,257 @@
+//! What requests for the same feed share, so that many readers cost the store little more than one.
+//!
+//! Nothing here is ever older than a look at the store that began after the request came: a body is used again only
+//! under the stamp that the store gives now, and a look is shared only by those who came before it began.
+
+use super::feed_tag::Content;
+use crate::event::EventId;
+use crate::store::{Stamp, StoreError};
+use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Bytes of bodies kept in the whole process; what came first goes first.
+const KEPT: usize = 16 << 20;
+/// A body larger than this is not kept.
+const LARGEST: usize = KEPT / 8;
+/// Requests that have waited and may look at the store at a time: an event that wakes thousands must not flood it.
+const LATE: usize = 32;
+
+/// A page as it leaves.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// The body.
+    pub body: Bytes,
+    /// Whether it shows no event.
+    pub empty: bool,
+    /// Where the page was cut.
+    pub more: Option<EventId>,
+}
+
+/// Shared by all workers.
+pub struct Feeds {
+    /// Looks at the store for a stamp.
+    pub stamps: Flights<Result<Stamp, StoreError>>,
+    /// Pages being read.
+    pub pages: Flights<Result<Rendered, StoreError>>,
+    /// Turns of those who have waited.
+    pub late: Semaphore,
+    bodies: Mutex<Bodies>,
+}
+
+#[derive(Default)]
+struct Bodies {
+    by_content: HashMap<Content, Rendered>,
+    order: VecDeque<Content>,
+    bytes: usize,
+}
+
+impl Default for Feeds {
+    fn default() -> Self {
+        let late = Semaphore::new(LATE);
+        Self { stamps: Flights::default(), pages: Flights::default(), late, bodies: Mutex::default() }
+    }
+}
+
+impl Feeds {
+    /// The page of this content, if it is kept.
+    pub fn get(&self, content: &Content) -> Option<Rendered> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner).by_content.get(content).cloned()
+    }
+
+    /// Keeps the page of this content for a while.
+    pub fn put(&self, content: Content, page: &Rendered) {
+        if page.body.len() > LARGEST {
+            return;
+        }
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        if bodies.by_content.insert(content, page.clone()).is_some() {
+            return;
+        }
+        bodies.order.push_back(content);
+        bodies.bytes += page.body.len();
+        while bodies.bytes > KEPT {
+            let Some(oldest) = bodies.order.pop_front() else { break };
+            let gone = bodies.by_content.remove(&oldest).map_or(0, |page| page.body.len());
+            bodies.bytes = bodies.bytes.saturating_sub(gone);
+        }
+    }
+}
+
+/// Answers that are worked out once for all who ask for the same before the work begins. Whoever asks while it is under
+/// way waits for the next time, since the answer may be older than the question.
+pub struct Flights<T>(Arc<DashMap<String, Vec<Seat<T>>>>);
+
+type Seat<T> = oneshot::Sender<Turn<T>>;
+
+/// What somebody who waits is told.
+enum Turn<T> {
+    /// The answer.
+    Landed(T),
+    /// To work it out, for all who wait now.
+    Lead(Lead<T>),
+}
+
+/// The right, and the duty, to work out the next answer. Handed on when it is dropped, however that comes.
+struct Lead<T> {
+    flights: Arc<DashMap<String, Vec<Seat<T>>>>,
+    key: Option<String>,
+}
+
+impl<T> Default for Flights<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: Clone> Flights<T> {
+    /// The answer to `key`, by `work` or by that of another who asks for the same. `work` must be a future that does
+    /// nothing before it is first polled.
+    pub async fn share(&self, key: String, work: impl Future<Output = T>) -> T {
+        let lead = loop {
+            let turn = match self.0.entry(key.clone()) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Vec::new());
+                    break Lead { flights: Arc::clone(&self.0), key: Some(key) };
+                }
+                Entry::Occupied(mut waiting) => {
+                    let (seat, turn) = oneshot::channel();
+                    waiting.get_mut().push(seat);
+                    turn
+                }
+            };
+            match turn.await {
+                Ok(Turn::Landed(answer)) => return answer,
+                Ok(Turn::Lead(lead)) => break lead,
+                // Whoever worked it out was given up in the middle.
+                Err(_) => {}
+            }
+        };
+        let passengers = lead.board();
+        let answer = work.await;
+        for seat in passengers {
+            // Whoever waited may have given up.
+            let _ = seat.send(Turn::Landed(answer.clone()));
+        }
+        answer
+    }
+}
+
+impl<T> Lead<T> {
+    /// Those who wait now.
+    fn board(&self) -> Vec<Seat<T>> {
+        let key = self.key.as_deref().unwrap_or_default();
+        self.flights.get_mut(key).map(|mut waiting| std::mem::take(waiting.value_mut())).unwrap_or_default()
+    }
+}
+
+impl<T> Drop for Lead<T> {
+    fn drop(&mut self) {
+        let Some(mut key) = self.key.take() else { return };
+        // Ends when somebody takes it, or nobody waits.
+        while self.flights.remove_if(&key, |_, waiting| waiting.is_empty()).is_none() {
+            let Some(mut waiting) = self.flights.get_mut(&key) else { return };
+            let seat = waiting.pop();
+            drop(waiting);
+            let Some(seat) = seat else { continue };
+            let lead = Lead { flights: Arc::clone(&self.flights), key: Some(key) };
+            match seat.send(Turn::Lead(lead)) {
+                Err(Turn::Lead(mut lead)) => match lead.key.take() {
+                    Some(back) => key = back,
+                    None => return,
+                },
+                _ => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+    use tokio::sync::Notify;
+
+    #[tokio::test]
+    async fn those_who_ask_during_a_look_share_the_next_one() {
+        let flights = Arc::new(Flights::default());
+        let (count, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let ask = || {
+            let (flights, count, go) = (Arc::clone(&flights), Arc::clone(&count), Arc::clone(&go));
+            tokio::spawn(async move {
+                let work = async {
+                    let n = count.fetch_add(1, Ordering::SeqCst);
+                    go.notified().await;
+                    n
+                };
+                flights.share("key".into(), work).await
+            })
+        };
+        let first = ask();
+        while count.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let others: Vec<_> = (0..10).map(|_| ask()).collect();
+        while flights.0.get("key").unwrap().len() < 10 {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        assert_eq!(first.await.unwrap(), 0);
+        while count.load(Ordering::SeqCst) == 1 {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        for other in others {
+            assert_eq!(other.await.unwrap(), 1);
+        }
+        assert!(flights.0.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_look_that_was_given_up() {
+        let flights = Arc::new(Flights::default());
+        let ask = |work: Duration| {
+            let flights = Arc::clone(&flights);
+            tokio::spawn(async move { flights.share("key".into(), tokio::time::sleep(work)).await })
+        };
+        let stuck = ask(Duration::from_secs(3600));
+        while flights.0.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let others: Vec<_> = (0..5).map(|_| ask(Duration::ZERO)).collect();
+        while flights.0.get("key").unwrap().len() < 5 {
+            tokio::task::yield_now().await;
+        }
+        // One of those who wait goes, too.
+        others[4].abort();
+        stuck.abort();
+        for other in others.into_iter().take(4) {
+            tokio::time::timeout(Duration::from_secs(10), other).await.unwrap().unwrap();
+        }
+        assert!(flights.0.is_empty());
+    }
+
+    #[test]
+    fn bodies_are_kept_up_to_a_bound() {
+        let feeds = Feeds::default();
+        let view = |start: i64| {
+            let slice: crate::event::Slice = "hour".parse().unwrap();
+            let bounds = slice.at(start * 3_600_000).unwrap();
+            let (client, types, limit, after, show) = Default::default();
+            super::super::feed_page::View { slice, bounds, current: false, client, types, limit, after, show }
+        };
+        let content = |n: i64| Content::new(&[0; 32], &view(n), &super::super::links::Base::fixed("http://h"));
+        let page = |len: usize| Rendered { body: Bytes::from(vec![0; len]), empty: false, more: None };
+        for n in 0..40 {
+            feeds.put(content(n), &page(1 << 20));
+        }
+        assert!(feeds.get(&content(0)).is_none() && feeds.get(&content(39)).is_some());
+        assert_eq!(feeds.bodies.lock().unwrap().by_content.len(), 16);
+        feeds.put(content(50), &page(LARGEST + 1));
+        assert!(feeds.get(&content(50)).is_none());
+    }
+}
