@@ -363,7 +363,8 @@ async fn a_reader_that_was_too_slow_is_told_where_to_go_on() {
     while server.rig.feed.capacity() < server.rig.feed.max_capacity() {
         tokio::task::yield_now().await;
     }
-    // Flooded with sixteen megabytes at once, it starts to read when it has been given up.
+    // Flooded with sixteen megabytes, it begins to read when it has been given up, and before it is cut.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     let close = loop {
         match message(&mut slow).await {
             Message::Text(text) => {
