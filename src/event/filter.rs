@@ -17,6 +17,33 @@ impl TypeFilter {
         Self(vec!["*".to_owned()])
     }
 
+    /// No type at all: what is left when a live session has taken back everything it had asked for.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// This filter and the patterns of another, each once.
+    ///
+    /// # Errors
+    /// When these are more than a filter may have.
+    pub fn with(mut self, more: &Self) -> Result<Self, Malformed> {
+        for pattern in &more.0 {
+            if !self.0.contains(pattern) {
+                self.0.push(pattern.clone());
+            }
+        }
+        if self.0.len() > MAX_ENTRIES {
+            return Err(Malformed::new(format!("a filter has at most {MAX_ENTRIES} entries")));
+        }
+        Ok(self)
+    }
+
+    /// This filter without the patterns of another; only equal ones go.
+    pub fn without(mut self, less: &Self) -> Self {
+        self.0.retain(|pattern| !less.0.contains(pattern));
+        self
+    }
+
     /// Whether the filter lets `ty` through.
     pub fn matches(&self, ty: &EventType) -> bool {
         self.0.iter().any(|pattern| glob(pattern.as_bytes(), ty.as_str().as_bytes()))
@@ -111,6 +138,19 @@ mod tests {
             assert!(bad.parse::<TypeFilter>().is_err(), "{bad}");
         }
         assert!(vec!["a"; MAX_ENTRIES + 1].join(",").parse::<TypeFilter>().is_err());
+    }
+
+    #[test]
+    fn filters_grow_and_shrink_by_whole_patterns() {
+        let filter: TypeFilter = "a,b:*".parse().unwrap();
+        let more = filter.with(&"b:*,c".parse().unwrap()).unwrap();
+        assert_eq!(more.patterns(), ["a", "b:*", "c"]);
+        assert_eq!(more.clone().without(&"b:x,a".parse().unwrap()).patterns(), ["b:*", "c"]);
+        let none = more.without(&"a,b:*,c".parse().unwrap());
+        assert_eq!(none, TypeFilter::none());
+        assert!(!none.matches(&"a".parse().unwrap()));
+        let many: TypeFilter = (0..MAX_ENTRIES).map(|n| format!("t{n}")).collect::<Vec<_>>().join(",").parse().unwrap();
+        assert!(many.with(&"one:more".parse().unwrap()).is_err());
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use futures_util::stream::Stream;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 /// How a client's stream came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +24,31 @@ pub enum Inflow {
     TooLarge,
 }
 
+/// Lets a client's frames through, or has them wait in its connection.
+#[derive(Default)]
+pub struct Gate {
+    shut: Cell<bool>,
+    waiting: Cell<Option<Waker>>,
+}
+
+impl Gate {
+    /// Nothing more goes through.
+    pub fn shut(&self) {
+        self.shut.set(true);
+    }
+
+    /// Everything goes through again; whether it was shut.
+    pub fn open(&self) -> bool {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+        self.shut.replace(false)
+    }
+}
+
 /// A client's bytes, a frame at a time.
 pub struct Frames<S> {
+    gate: Rc<Gate>,
     bytes: S,
     /// Read and not yet passed on.
     ahead: Bytes,
@@ -37,8 +60,8 @@ pub struct Frames<S> {
 
 impl<S> Frames<S> {
     /// At most `limit` bytes a message, be it in one frame or in many. `inflow` says how it ended.
-    pub fn new(bytes: S, limit: u64, inflow: Rc<Cell<Inflow>>) -> Self {
-        Self { bytes, ahead: Bytes::new(), lengths: Lengths::new(limit), passed: false, inflow }
+    pub fn new(bytes: S, limit: u64, inflow: Rc<Cell<Inflow>>, gate: Rc<Gate>) -> Self {
+        Self { gate, bytes, ahead: Bytes::new(), lengths: Lengths::new(limit), passed: false, inflow }
     }
 }
 
@@ -50,6 +73,10 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if this.gate.shut.get() {
+            this.gate.waiting.set(Some(cx.waker().clone()));
+            return Poll::Pending;
+        }
         while this.ahead.is_empty() {
             match ready!(Pin::new(&mut this.bytes).poll_next(cx)) {
                 Some(Ok(bytes)) => this.ahead = bytes,
@@ -184,7 +211,7 @@ mod tests {
     fn passed(bytes: &[u8], piece: usize, limit: u64) -> (Vec<Result<Vec<u8>, ()>>, Inflow) {
         let inflow = Rc::new(Cell::new(Inflow::Open));
         let pieces: Vec<_> = bytes.chunks(piece).map(|p| Ok(Bytes::copy_from_slice(p))).collect();
-        let frames = Frames::new(stream::iter(pieces), limit, Rc::clone(&inflow));
+        let frames = Frames::new(stream::iter(pieces), limit, Rc::clone(&inflow), Rc::default());
         let out = futures_util::FutureExt::now_or_never(async {
             let mut out = Vec::new();
             let mut frames = Box::pin(frames);

@@ -1,10 +1,12 @@
 //! `GET /api/events`: a live session when it is asked for, else the API's entry document.
 
 use super::links::{API, Base, Link, write_links};
-use super::{AppState, Problem, session};
-use actix_web::http::header;
+use super::{AppState, Problem, accept, session, sse};
+use crate::live::Door;
+use actix_web::http::{Method, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
 
 /// Where the entry document leads: relation and path.
 const LINKS: &[(&str, &str)] = &[
@@ -18,10 +20,24 @@ const LINKS: &[(&str, &str)] = &[
 
 /// `GET /api/events` and `/api/events/`.
 pub async fn entry(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    if wants_websocket(&req) {
-        return Ok(session::start(&req, payload, &state.http, &state.live, &state.broadcast).await?);
+    // A probe of the head alone is no session.
+    let get = req.method() == Method::GET;
+    if get && wants_websocket(&req) {
+        return Ok(session::start(&req, payload, &state.http, &door(&state)).await?);
+    }
+    if get && accept::wants_events(&req) {
+        return Ok(sse::start(&req, &state.http, &door(&state)).await?);
     }
     Ok(document(&req, &state))
+}
+
+fn door(state: &AppState) -> Door {
+    Door {
+        broadcast: state.broadcast.clone(),
+        settings: Arc::clone(&state.live),
+        store: Arc::clone(&state.store),
+        types: Arc::new(state.types.clone()),
+    }
 }
 
 fn wants_websocket(req: &HttpRequest) -> bool {
@@ -38,5 +54,6 @@ fn document(req: &HttpRequest, state: &AppState) -> HttpResponse {
             .into_bytes();
     write_links(&links, &mut body);
     body.push(b'}');
-    HttpResponse::Ok().content_type("application/json").body(body)
+    // Another `Accept` gets events here.
+    HttpResponse::Ok().content_type("application/json").insert_header((header::VARY, "Accept")).body(body)
 }

@@ -6,12 +6,15 @@
 //! HTTP at all, or too slow or too large, which the connection answers before there is a request
 //! (400, 408 and 431 with an empty body).
 
+mod accept;
 mod admission;
 mod answer;
 mod attempts;
 mod body;
 mod clients;
 mod clock;
+mod commands;
+mod controls;
 mod dead;
 mod discarded;
 mod event;
@@ -29,6 +32,7 @@ mod json;
 mod links;
 mod live;
 mod marks;
+mod opening;
 mod origin;
 mod params;
 mod problem;
@@ -40,6 +44,7 @@ mod send_batch;
 mod send_item;
 mod session;
 pub mod socket;
+mod sse;
 mod state;
 mod stream_ref;
 mod streams;

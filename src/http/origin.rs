@@ -24,6 +24,11 @@ pub fn check(req: &HttpRequest, settings: &HttpSettings) -> Result<(), ApiError>
     }
 }
 
+/// The request's `Origin`, for an answer that its page may read. To be asked after [`check`].
+pub fn of(req: &HttpRequest) -> Option<&header::HeaderValue> {
+    req.headers().get(header::ORIGIN)
+}
+
 fn allowed(origin: &str, host: &str, settings: &HttpSettings) -> bool {
     let listed = |allowed: &String| allowed == "*" || allowed.trim_end_matches('/').eq_ignore_ascii_case(origin);
     if settings.origins.iter().any(listed) {

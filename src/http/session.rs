@@ -5,13 +5,12 @@
 //! polls the actor when there is room to write, and the actor then takes one portion.
 
 use super::HttpSettings;
-use super::frames::{Frames, Inflow};
-use super::origin;
-use super::params;
+use super::commands::{Commands, Full, MOST_WAITING};
+use super::frames::{Frames, Gate, Inflow};
+use super::opening::{self, Opened};
 use super::socket::PeerSocket;
 use crate::error::{ApiError, Code};
-use crate::event::TypeFilter;
-use crate::live::{BroadcastActor, Cut, Ending, Inbox, LiveSettings, Refused};
+use crate::live::{Door, Ending, Inbox, Resumed};
 use actix::fut::ActorFuture;
 use actix::prelude::*;
 use actix_web::web::{Bytes, Payload};
@@ -32,49 +31,38 @@ const PORTION: usize = 64 * 1024;
 const CLOSING: Duration = Duration::from_secs(1);
 /// Twice this long after a close frame it has been given to the kernel, if the peer reads at all.
 const FLUSH: Duration = Duration::from_millis(20);
+/// Why a session ends whose client sends text that is none.
+const NOT_UTF8: &str = "text is UTF-8";
 /// The close code of a session that was too slow; private to this API.
 const SLOW: u16 = 4000;
 
 /// Answers a WebSocket upgrade with a session.
 ///
 /// # Errors
-/// 400 for a malformed filter or handshake, 403 for a page of another origin, 503 when there are too many
-/// sessions or the hub is stopping.
+/// 400 for a malformed filter, cursor or handshake, 403 for a page of another origin, 503 when there are too
+/// many sessions, or the hub is stopping, or the store does not say what a cursor means.
 pub async fn start(
     req: &HttpRequest,
     payload: Payload,
     http: &HttpSettings,
-    live: &LiveSettings,
-    broadcast: &Addr<BroadcastActor>,
+    door: &Door,
 ) -> Result<HttpResponse, ApiError> {
-    origin::check(req, http)?;
-    let filter = filter(req.query_string())?;
     // Looked at before there is a subscription to be taken back.
     ws::handshake(req).map_err(bad_handshake)?;
-    let socket = req.conn_data::<PeerSocket>().cloned();
-    let cut: Cut = match socket.clone() {
-        Some(socket) => Box::new(move || socket.cut()),
-        None => Box::new(|| {}),
-    };
-    let inbox = Inbox::open(broadcast, live, filter, cut).await.map_err(|refused| {
-        let code = match refused {
-            Refused::TooMany => Code::TooManySessions,
-            Refused::Stopping => Code::ShuttingDown,
-        };
-        ApiError::new(code, refused.to_string())
-    })?;
-    if let Some(socket) = &socket {
-        socket.bound_send_buffer();
-    }
+    let Opened { inbox, resumed, socket } = opening::open(req, http, door).await?;
     let inflow = Rc::new(Cell::new(Inflow::Open));
-    let frames = Frames::new(payload, MAX_MESSAGE as u64, Rc::clone(&inflow));
+    let gate = Rc::new(Gate::default());
+    let frames = Frames::new(payload, MAX_MESSAGE as u64, Rc::clone(&inflow), Rc::clone(&gate));
     let session = Session {
+        commands: Commands::new(door.clone()),
         inbox,
-        heartbeat: live.heartbeat,
+        resumed,
+        heartbeat: door.settings.heartbeat,
         heard: Instant::now(),
         socket,
         inflow,
-        partial: Vec::new(),
+        gate,
+        partial: None,
         closing: false,
     };
     // The frame's bound is kept by `Frames`, which knows it before the frame is there.
@@ -82,12 +70,6 @@ pub async fn start(
         .frame_size(MAX_MESSAGE)
         .start()
         .map_err(|e| ApiError::new(Code::BadParameter, e.to_string()))
-}
-
-/// The `types` of a query; absent means every type.
-pub fn filter(query: &str) -> Result<TypeFilter, ApiError> {
-    let [types] = params::query(query, &["types"])?;
-    types.map_or_else(|| Ok(TypeFilter::any()), |types| types.parse().map_err(|e| ApiError::parameter("types", e)))
 }
 
 fn bad_handshake(error: ws::HandshakeError) -> ApiError {
@@ -104,6 +86,10 @@ fn bad_handshake(error: ws::HandshakeError) -> ApiError {
 struct Session {
     /// Its events; dropping it ends the subscription.
     inbox: Inbox,
+    /// What the client has asked for and was not answered yet.
+    commands: Commands,
+    /// What it is told first.
+    resumed: Option<Resumed>,
     /// How often the peer is pinged.
     heartbeat: Duration,
     /// When the peer was last heard.
@@ -112,8 +98,10 @@ struct Session {
     socket: Option<PeerSocket>,
     /// How the peer's stream ended.
     inflow: Rc<Cell<Inflow>>,
-    /// A message that comes in several frames; at most [`MAX_MESSAGE`].
-    partial: Vec<u8>,
+    /// Shut while too many of the client's messages wait for the store.
+    gate: Rc<Gate>,
+    /// A message that comes in several frames, at most [`MAX_MESSAGE`], and whether it is text.
+    partial: Option<(Vec<u8>, bool)>,
     /// A close frame has been sent: nothing may follow it.
     closing: bool,
 }
@@ -162,27 +150,53 @@ impl Session {
 
     /// A message of the client.
     fn message(&mut self, text: &[u8], ctx: &mut Ctx) {
-        let detail = match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
-            Err(_) => "a message is JSON",
-            Ok(_) => "there is no such message",
-        };
-        ctx.text(serde_json::json!({"control": "error", "detail": detail}).to_string());
+        match self.commands.take(text) {
+            Ok(waiting) => {
+                if waiting == Full::Yes {
+                    // The rest is read when there is room: the client waits, not this memory.
+                    self.gate.shut();
+                }
+                self.work(ctx);
+            }
+            Err(detail) => ctx.text(super::controls::error(&detail)),
+        }
+    }
+
+    /// Works on what the client has asked for, one thing after the other, unless that is being done.
+    fn work(&mut self, ctx: &mut Ctx) {
+        let Some(work) = self.commands.next(&mut self.inbox) else { return };
+        ctx.spawn(work.into_actor(self).map(|answers, session, ctx| {
+            session.commands.done();
+            if session.closing {
+                return;
+            }
+            for answer in answers {
+                ctx.text(answer);
+            }
+            if session.commands.waiting() < MOST_WAITING / 2 && session.gate.open() {
+                // It was not listened to meanwhile.
+                session.heard = Instant::now();
+            }
+            session.work(ctx);
+        }));
     }
 
     /// A part of a message that comes in several frames.
     fn part(&mut self, item: actix_http::ws::Item, ctx: &mut Ctx) {
         use actix_http::ws::Item;
         let (part, last): (Bytes, bool) = match item {
-            Item::FirstText(part) | Item::FirstBinary(part) => {
-                self.partial.clear();
-                (part, false)
-            }
+            Item::FirstText(part) => return self.partial = Some((part.to_vec(), true)),
+            Item::FirstBinary(part) => return self.partial = Some((part.to_vec(), false)),
             Item::Continue(part) => (part, false),
             Item::Last(part) => (part, true),
         };
-        self.partial.extend_from_slice(&part);
-        if last {
-            let whole = std::mem::take(&mut self.partial);
+        if let Some((whole, _)) = &mut self.partial {
+            whole.extend_from_slice(&part);
+        }
+        if last && let Some((whole, is_text)) = self.partial.take() {
+            if is_text && std::str::from_utf8(&whole).is_err() {
+                return self.fail(ws::CloseCode::Invalid, NOT_UTF8, ctx);
+            }
             self.message(&whole, ctx);
         }
     }
@@ -197,22 +211,48 @@ impl Session {
                 (ws::CloseCode::Size, "a message has at most 65536 bytes")
             }
             (_, ws::ProtocolError::Io(e)) if e.kind() != std::io::ErrorKind::InvalidData => {
-                (ws::CloseCode::Invalid, "text is UTF-8")
+                (ws::CloseCode::Invalid, NOT_UTF8)
             }
             _ => (ws::CloseCode::Protocol, "malformed frame"),
         };
+        self.fail(code, reason, ctx);
+    }
+
+    /// Ends a session whose client does not keep to the protocol.
+    fn fail(&mut self, code: ws::CloseCode, reason: &str, ctx: &mut Ctx) {
         if !self.closing {
             self.close(code, reason, ctx);
             // No answer can be read any more.
             self.finish(ctx);
         }
     }
+
+    /// The client closes: it is answered with its own code, if that is one.
+    fn closed(&mut self, reason: Option<ws::CloseReason>, ctx: &mut Ctx) {
+        if let Some(reason) = &reason
+            && !may_be_sent(reason.code.into())
+        {
+            return self.fail(ws::CloseCode::Protocol, "malformed close code", ctx);
+        }
+        if !std::mem::replace(&mut self.closing, true) {
+            ctx.close(reason.map(|reason| ws::CloseReason { code: reason.code, description: None }));
+        }
+        self.finish(ctx);
+    }
+}
+
+/// Whether a code may stand in a close frame (RFC 6455, 7.4, and the registry it founds).
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 impl Actor for Session {
     type Context = Ctx;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(resumed) = self.resumed.take() {
+            ctx.text(super::controls::resumed(&resumed));
+        }
         ctx.spawn(Pump);
         ctx.run_interval(self.heartbeat, Self::beat);
     }
@@ -223,13 +263,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
         self.heard = Instant::now();
         match message {
             Err(error) => self.broken(&error, ctx),
-            Ok(ws::Message::Close(reason)) => {
-                if !std::mem::replace(&mut self.closing, true) {
-                    let code = reason.map(|reason| ws::CloseReason { code: reason.code, description: None });
-                    ctx.close(code);
-                }
-                self.finish(ctx);
-            }
+            Ok(ws::Message::Close(reason)) => self.closed(reason, ctx),
             Ok(_) if self.closing => {}
             Ok(ws::Message::Ping(data)) => ctx.pong(&data),
             Ok(ws::Message::Text(text)) => self.message(text.as_bytes(), ctx),
@@ -262,8 +296,8 @@ impl ActorFuture<Session> for Pump {
                 Poll::Ready(())
             }
             Poll::Ready(Err(Ending::TooSlow)) => {
-                let cursor = session.inbox.cursor().map_or_else(String::new, |id| format!(" with since={id}"));
-                session.close(ws::CloseCode::Other(SLOW), &format!("slow consumer: reconnect{cursor}"), ctx);
+                let reason = opening::slow_consumer(&mut session.inbox);
+                session.close(ws::CloseCode::Other(SLOW), &reason, ctx);
                 Poll::Ready(())
             }
         }

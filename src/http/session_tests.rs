@@ -5,8 +5,8 @@ use super::*;
 use crate::event::TypeNo;
 use crate::http::socket::on_connect;
 use crate::http::{HttpSettings, Problem};
-use crate::live::CountSessions;
 use crate::live::testing::{Rig, append_payloads, settings};
+use crate::live::{CountSessions, LiveSettings};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use futures_util::{SinkExt, StreamExt};
@@ -34,7 +34,7 @@ struct Server {
 
 impl Server {
     async fn start(live: LiveSettings) -> Self {
-        let rig = Rig::start(live.clone());
+        let rig = Rig::start(live);
         let http = HttpSettings {
             max_body: 0,
             max_batch: 0,
@@ -45,11 +45,11 @@ impl Server {
             reject_unregistered: false,
             idempotency_window: Duration::ZERO,
         };
-        let state = (http, live, rig.broadcast.clone());
-        type State = web::Data<(HttpSettings, LiveSettings, Addr<BroadcastActor>)>;
+        let state = (http, rig.door.clone());
+        type State = web::Data<(HttpSettings, Door)>;
         async fn open(req: HttpRequest, payload: Payload, state: State) -> Result<HttpResponse, Problem> {
-            let (http, live, broadcast) = &**state;
-            Ok(start(&req, payload, http, live, broadcast).await?)
+            let (http, door) = &**state;
+            Ok(start(&req, payload, http, door).await?)
         }
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::new(state.clone())).route("/api/events/", web::get().to(open))
@@ -363,7 +363,8 @@ async fn a_reader_that_was_too_slow_is_told_where_to_go_on() {
     while server.rig.feed.capacity() < server.rig.feed.max_capacity() {
         tokio::task::yield_now().await;
     }
-    // Flooded with sixteen megabytes at once, it starts to read when it has been given up.
+    // Flooded with sixteen megabytes, it begins to read when it has been given up, and before it is cut.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     let close = loop {
         match message(&mut slow).await {
             Message::Text(text) => {

@@ -2,10 +2,14 @@
 
 use super::fanout::EncodedRun;
 use super::gap::SEQUENCES;
+use super::queue::Stand;
 use super::recovery::Recovery;
 use super::sessions::Sessions;
 use super::track::{Arrival, Track};
-use super::{CloseAll, CountSessions, LiveEvent, LiveSettings, Refused, Subscribe, TypeNames, Unsubscribe};
+use super::{
+    Attach, CloseAll, CountSessions, LiveEvent, LiveSettings, Refilter, Refused, Standing, Subscribe, TypeNames,
+    Unsubscribe,
+};
 use crate::alive::Alive;
 use crate::event::{EventId, EventType, Position, Ttl, TypeNo, envelope};
 use crate::store::{Live, LiveRun, Store};
@@ -60,7 +64,7 @@ impl BroadcastActor {
             store,
             types,
             feed: Some(feed),
-            sessions: Sessions::new(settings.max_sessions),
+            sessions: Sessions::new(settings.max_sessions, settings.heartbeat * 2),
             tracks: HashMap::new(),
             learned: HashMap::new(),
             start: None,
@@ -103,8 +107,16 @@ impl BroadcastActor {
 
     /// To the sessions, in the order given.
     pub(super) fn hand_on(&mut self, runs: &[EncodedRun]) {
-        if !runs.is_empty() {
-            self.sessions.hand_on(runs, Instant::now());
+        if runs.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for (id, refused) in self.sessions.hand_on(runs, now) {
+            // Every type has been queued up to where it stands, but for what was refused just now.
+            let mut reached: HashMap<_, _> = self.tracks.iter().map(|(ty, track)| (*ty, track.last())).collect();
+            reached.extend(refused);
+            let floor = self.start.unwrap_or(Position::MAX);
+            self.sessions.fall_behind(id, Stand { reached, floor }, now);
         }
     }
 
@@ -181,7 +193,34 @@ impl Handler<Subscribe> for BroadcastActor {
     type Result = Result<(), Refused>;
 
     fn handle(&mut self, new: Subscribe, _: &mut Self::Context) -> Self::Result {
-        self.sessions.subscribe(new)
+        self.sessions.subscribe(new, Instant::now())
+    }
+}
+
+impl Handler<Attach> for BroadcastActor {
+    type Result = Result<Vec<Standing>, Refused>;
+
+    fn handle(&mut self, Attach { id, reached }: Attach, _: &mut Self::Context) -> Self::Result {
+        let filter = self.sessions.attach(id).ok_or(Refused::Stopping)?;
+        if self.start.is_none() {
+            // Nobody knows what came before the first run of a type, but the session says how far it has read.
+            for (type_no, position) in reached {
+                self.tracks.entry(type_no).or_insert_with(|| Track::new(position));
+            }
+        }
+        let standings = self.tracks.iter().filter_map(|(type_no, track)| {
+            let name = self.name(*type_no).filter(|name| filter.matches(name))?;
+            Some(Standing { ty: self.type_ref(*type_no)?, name, last: track.last() })
+        });
+        Ok(standings.collect())
+    }
+}
+
+impl Handler<Refilter> for BroadcastActor {
+    type Result = ();
+
+    fn handle(&mut self, Refilter { id, filter }: Refilter, _: &mut Self::Context) {
+        self.sessions.refilter(id, filter);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::testing::{Rig, START, append_payloads, settings};
 use super::super::{Inbox, SessionId};
 use super::*;
-use crate::live::{Ending, LiveEvent};
+use crate::live::{Ending, LiveEvent, OpenError};
 use crate::store::testing::Gate;
 use crate::store::testing::TempStore;
 use std::future::poll_fn;
@@ -37,7 +37,7 @@ fn gated() -> (Rig, Arc<Gate>) {
 }
 
 async fn open(rig: &Rig, filter: &str) -> Inbox {
-    Inbox::open(&rig.broadcast, &settings(), filter.parse().unwrap(), Box::new(|| {})).await.unwrap()
+    Inbox::open(&rig.door, filter.parse().unwrap(), None, Box::new(|| {})).await.unwrap().0
 }
 
 fn names(ty: &str, places: std::ops::Range<u64>) -> Vec<String> {
@@ -186,8 +186,8 @@ async fn closing_all_waits_until_all_are_gone() {
         inbox.poll_take(cx, 1, |_| {})
     });
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap(), Err(Ending::GoingAway));
-    let refused = Inbox::open(&rig.broadcast, &settings(), "a".parse().unwrap(), Box::new(|| {})).await;
-    assert_eq!(refused.err(), Some(Refused::Stopping));
+    let refused = Inbox::open(&rig.door, "a".parse().unwrap(), None, Box::new(|| {})).await;
+    assert!(matches!(refused.err(), Some(OpenError::Refused(Refused::Stopping))));
     drop(inbox);
     tokio::time::timeout(Duration::from_secs(5), closed).await.unwrap().unwrap();
 }

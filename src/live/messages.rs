@@ -1,7 +1,8 @@
 //! What the BroadcastActor is told and asked, and what it hands to sessions.
 
 use super::queue::Outbox;
-use crate::event::{EventId, EventType, Ttl, TypeFilter, TypeNo};
+use crate::event::{EventId, EventType, Position, Ttl, TypeFilter, TypeNo};
+use crate::store::TypeRef;
 use actix::Message;
 use bytestring::ByteString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub struct LiveSettings {
     /// How often a session is pinged; a client silent for two is dropped.
     pub heartbeat: Duration,
-    /// Most messages queued for a session before it is closed as slow.
+    /// Most messages queued for a session, besides one commit of any size; see `docs/live.md`.
     pub mailbox: usize,
     /// Most sessions.
     pub max_sessions: usize,
@@ -49,7 +50,17 @@ impl std::fmt::Display for SessionId {
 /// Frees the socket of a peer that never reads, whatever its session is doing.
 pub type Cut = Box<dyn Fn() + Send>;
 
-/// A session wants events from now on. It is subscribed when the answer is there.
+/// When a session's events begin to be queued for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With the next commit.
+    Now,
+    /// When it says so with [`Attach`]: it reads from the store first.
+    CaughtUp,
+}
+
+/// A session wants events. It has its place among the sessions, and is subscribed if it wants events from
+/// now on, when the answer is there.
 #[derive(Message)]
 #[rtype(result = "Result<(), Refused>")]
 pub struct Subscribe {
@@ -59,8 +70,42 @@ pub struct Subscribe {
     pub filter: TypeFilter,
     /// Where its events go.
     pub outbox: Outbox,
+    /// From when on.
+    pub begin: Begin,
     /// Called when it was told to go and is still there after a grace.
     pub cut: Cut,
+}
+
+/// A session has read from the store about all there is: from the answer on commits are queued for it again.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Standing>, Refused>")]
+pub struct Attach {
+    /// Which session.
+    pub id: SessionId,
+    /// How far it has read each type.
+    pub reached: Vec<(TypeNo, Position)>,
+}
+
+/// Where a type of a session's filter stands: everything up to `last` was handed to sessions before this one
+/// was there, everything after it is queued for it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Number and lifetime.
+    pub ty: TypeRef,
+    /// The name.
+    pub name: EventType,
+    /// The last position handed on.
+    pub last: Position,
+}
+
+/// A session wants other types from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Refilter {
+    /// Which session.
+    pub id: SessionId,
+    /// All that it wants.
+    pub filter: TypeFilter,
 }
 
 /// Why there is no session.

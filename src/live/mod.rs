@@ -5,6 +5,9 @@
 //! peer reads; one that does not keep up is closed, and never slows another. Nothing here knows how a
 //! session talks to its peer.
 //!
+//! A session that comes back with a cursor reads from the store what it has missed, at its own pace, and is fed
+//! live when it has caught up. One that falls behind while its peer still reads catches up in the same way.
+//!
 //! | file | what |
 //! | --- | --- |
 //! | `broadcast` | the actor: the way of a commit |
@@ -14,18 +17,26 @@
 //! | `fanout` | filters, groups, who gets what, pure |
 //! | `sessions` | who is too slow, who is leaving |
 //! | `queue` | between the actor and one session |
+//! | `inbox` | the session's end of it |
+//! | `catchup` | what a session has missed, read in the order of ids; then the way back to live |
+//! | `resume` | what a cursor means |
 
 mod broadcast;
+mod catchup;
 mod fanout;
 mod gap;
+mod inbox;
 mod messages;
 mod queue;
 mod recovery;
+mod resume;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
 mod track;
 
 pub use broadcast::BroadcastActor;
+pub use inbox::{Door, Inbox, OpenError};
 pub use messages::*;
-pub use queue::{Ending, Inbox, Outbox};
+pub use queue::{Ending, Outbox};
+pub use resume::{Cursor, Resumed};

@@ -257,7 +257,7 @@ impl BroadcastActor {
     }
 
     /// What the store needs to read a type: its number and newest lifetime.
-    fn type_ref(&self, type_no: TypeNo) -> Option<TypeRef> {
+    pub(super) fn type_ref(&self, type_no: TypeNo) -> Option<TypeRef> {
         let view = self.types.find(type_no).map(|(_, ttl)| ttl);
         let ttl: Option<Ttl> = view.or_else(|| self.learned.get(&type_no).map(|(_, ttl)| ttl.clone()));
         ttl.map(|ttl| TypeRef { type_no, ttl })

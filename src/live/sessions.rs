@@ -1,9 +1,9 @@
 //! The sessions of this node: who gets what, who is too slow, who is on the way out. Time is a parameter.
 
 use super::fanout::{EncodedRun, Fanout};
-use super::queue::{Ending, Offer, Outbox};
-use super::{Cut, Refused, SessionId, Subscribe};
-use crate::event::{EventType, TypeNo};
+use super::queue::{Ending, Offer, Outbox, Stand};
+use super::{Begin, Cut, Refused, SessionId, Subscribe};
+use crate::event::{EventType, Position, TypeFilter, TypeNo};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -12,6 +12,11 @@ use tokio::sync::oneshot;
 /// worker needs milliseconds, one whose peer reads on a slow line less than this for a portion, one whose
 /// peer does not read for ever.
 pub const PATIENCE: Duration = Duration::from_secs(1);
+/// The same while the session waits for the store: longer than the store may take.
+const READING: Duration = Duration::from_secs(15);
+/// How long a session that has fallen behind may take to catch up: one that is slower than what is sent for
+/// longer than this is told so, though it reads.
+const CATCH_UP: Duration = Duration::from_secs(60);
 /// How long a session that was told to go may take before its socket is cut: a peer that never reads jams
 /// its session, timers and all, so that nobody but the BroadcastActor can end it.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -19,9 +24,13 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// All sessions of this node.
 pub struct Sessions {
     limit: usize,
+    /// How long a session that reads what it has missed may take nothing.
+    idle: Duration,
     open: Fanout<Session>,
     /// Sessions with `live.mailbox` or more events queued.
-    behind: HashMap<SessionId, Behind>,
+    behind: HashMap<SessionId, Watched>,
+    /// Sessions for which nothing is queued: they read from the store.
+    away: HashMap<SessionId, Away>,
     /// Told to go, and still there.
     closing: HashMap<SessionId, Closing>,
     stopping: bool,
@@ -32,14 +41,42 @@ pub struct Sessions {
 struct Session {
     outbox: Outbox,
     cut: Cut,
+    filter: TypeFilter,
 }
 
-struct Behind {
-    /// When it was last seen to have taken something.
-    since: Instant,
-    /// How much it had taken then.
-    taken: u64,
+struct Away {
+    session: Session,
+    watched: Watched,
+    /// How long it may get nowhere.
+    patience: Duration,
+    /// When it must be back.
+    deadline: Option<Instant>,
 }
+
+/// Whether a session gets anywhere.
+struct Watched {
+    /// When it was last seen to have got somewhere.
+    since: Instant,
+    /// Its progress then.
+    progress: u64,
+}
+
+impl Watched {
+    fn new(session: &Session, now: Instant) -> Self {
+        Self { since: now, progress: session.outbox.progress() }
+    }
+
+    /// Looks again: for how long it has got nowhere.
+    fn look(&mut self, session: &Session, now: Instant) -> Duration {
+        if session.outbox.progress() != self.progress {
+            *self = Self::new(session, now);
+        }
+        now.duration_since(self.since)
+    }
+}
+
+/// A session that refused events, and up to where it has got the types of what it refused.
+pub type Refusals = HashMap<SessionId, HashMap<TypeNo, Position>>;
 
 struct Closing {
     deadline: Instant,
@@ -47,12 +84,14 @@ struct Closing {
 }
 
 impl Sessions {
-    /// At most `limit` sessions.
-    pub fn new(limit: usize) -> Self {
+    /// At most `limit` sessions. `idle`: how long one that reads what it has missed may take nothing.
+    pub fn new(limit: usize, idle: Duration) -> Self {
         Self {
             limit,
+            idle,
             open: Fanout::default(),
             behind: HashMap::new(),
+            away: HashMap::new(),
             closing: HashMap::new(),
             stopping: false,
             waiters: Vec::new(),
@@ -61,25 +100,69 @@ impl Sessions {
 
     /// Sessions that hold a connection, those on their way out included.
     pub fn len(&self) -> usize {
-        self.open.len() + self.closing.len()
+        self.open.len() + self.away.len() + self.closing.len()
     }
 
     /// Takes a session in.
-    pub fn subscribe(&mut self, new: Subscribe) -> Result<(), Refused> {
+    pub fn subscribe(&mut self, new: Subscribe, now: Instant) -> Result<(), Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
         }
         if self.len() >= self.limit {
             return Err(Refused::TooMany);
         }
-        self.open.insert(new.id, new.filter, Session { outbox: new.outbox, cut: new.cut });
+        let session = Session { outbox: new.outbox, cut: new.cut, filter: new.filter };
+        match new.begin {
+            Begin::Now => self.insert(new.id, session),
+            Begin::CaughtUp => {
+                let watched = Watched::new(&session, now);
+                self.away.insert(new.id, Away { session, watched, patience: self.idle, deadline: None });
+            }
+        }
         Ok(())
+    }
+
+    fn insert(&mut self, id: SessionId, session: Session) {
+        self.open.insert(id, session.filter.clone(), session);
+    }
+
+    /// Commits are queued for a session again; its filter. `None` when it is not there, or was told to go.
+    pub fn attach(&mut self, id: SessionId) -> Option<TypeFilter> {
+        let Away { session, .. } = self.away.remove(&id)?;
+        let filter = session.filter.clone();
+        self.insert(id, session);
+        Some(filter)
+    }
+
+    /// Nothing more is queued for a session until it attaches.
+    pub fn fall_behind(&mut self, id: SessionId, stand: Stand, now: Instant) {
+        self.behind.remove(&id);
+        let Some(session) = self.open.remove(id) else { return };
+        if !session.outbox.stand(stand) {
+            // It has ended; its Unsubscribe is on the way.
+            return self.end(id, session, Ending::TooSlow, now);
+        }
+        log::debug!("live session falls behind and reads from the store: session={id}");
+        let watched = Watched::new(&session, now);
+        let deadline = Some(now + CATCH_UP);
+        self.away.insert(id, Away { session, watched, patience: PATIENCE, deadline });
+    }
+
+    /// A session wants other types.
+    pub fn refilter(&mut self, id: SessionId, filter: TypeFilter) {
+        if let Some(mut session) = self.open.remove(id) {
+            session.filter = filter;
+            self.insert(id, session);
+        } else if let Some(away) = self.away.get_mut(&id) {
+            away.session.filter = filter;
+        }
     }
 
     /// A session has ended.
     pub fn unsubscribe(&mut self, id: SessionId) {
         self.open.remove(id);
         self.behind.remove(&id);
+        self.away.remove(&id);
         self.closing.remove(&id);
         self.tell_waiters();
     }
@@ -89,22 +172,31 @@ impl Sessions {
         self.open.wanted(type_no, name)
     }
 
-    /// Hands on what was committed together. No session waits for another.
-    pub fn hand_on(&mut self, runs: &[EncodedRun], now: Instant) {
-        let mut slow = Vec::new();
+    /// Hands on what was committed together. No session waits for another. Answers which have no room, each
+    /// of which is to [`fall_behind`](Self::fall_behind).
+    pub fn hand_on(&mut self, runs: &[EncodedRun], now: Instant) -> Refusals {
+        let mut refusals = Refusals::new();
         let behind = &mut self.behind;
-        self.open.spread(runs, |id, session, events| match session.outbox.offer(events) {
-            Offer::Taken => {}
-            Offer::Behind => {
-                behind.entry(id).or_insert_with(|| Behind { since: now, taken: session.outbox.taken() });
+        self.open.spread(runs, |id, session, events| {
+            // What follows something refused is refused, whatever room there is by now.
+            let refused = !refusals.is_empty() && refusals.contains_key(&id);
+            match if refused { Offer::Refused } else { session.outbox.offer(events) } {
+                Offer::Taken => {}
+                Offer::Behind => {
+                    behind.entry(id).or_insert_with(|| Watched::new(session, now));
+                }
+                Offer::Refused => {
+                    let reached = refusals.entry(id).or_default();
+                    for event in events.iter() {
+                        let before = Position::new(event.id.position().get().saturating_sub(1));
+                        reached.entry(event.id.type_no()).or_insert(before);
+                    }
+                }
+                // Its Unsubscribe is on the way.
+                Offer::Gone => {}
             }
-            Offer::TooSlow => slow.push(id),
-            // Its Unsubscribe is on the way.
-            Offer::Gone => {}
         });
-        for id in slow {
-            self.close(id, Ending::TooSlow, now);
-        }
+        refusals
     }
 
     /// Whether any session has `live.mailbox` or more events queued.
@@ -119,15 +211,19 @@ impl Sessions {
         let open = &self.open;
         self.behind.retain(|id, behind| {
             let Some(session) = open.get(*id) else { return false };
-            if session.outbox.taken() > behind.taken {
-                *behind = Behind { since: now, taken: session.outbox.taken() };
-                return session.outbox.is_behind();
-            }
-            if now.duration_since(behind.since) >= PATIENCE {
+            let stuck = behind.look(session, now);
+            if stuck >= PATIENCE {
                 slow.push(*id);
             }
-            true
+            session.outbox.is_behind()
         });
+        for (id, away) in &mut self.away {
+            let stuck = away.watched.look(&away.session, now);
+            let patience = if away.session.outbox.is_reading() { away.patience.max(READING) } else { away.patience };
+            if stuck >= patience || away.deadline.is_some_and(|deadline| now >= deadline) {
+                slow.push(*id);
+            }
+        }
         for id in slow {
             self.close(id, Ending::TooSlow, now);
         }
@@ -147,13 +243,13 @@ impl Sessions {
     pub fn close_all(&mut self, now: Instant) -> oneshot::Receiver<()> {
         self.stopping = true;
         self.behind.clear();
-        let all = self.open.drain();
+        let mut all = self.open.drain();
+        all.extend(self.away.drain().map(|(id, away)| (id, away.session)));
         if !all.is_empty() {
             log::info!("live sessions are closed: sessions={}", all.len());
         }
         for (id, session) in all {
-            session.outbox.end(Ending::GoingAway);
-            self.closing.insert(id, Closing { deadline: now + GRACE, cut: session.cut });
+            self.end(id, session, Ending::GoingAway, now);
         }
         let (tx, rx) = oneshot::channel();
         self.waiters.push(tx);
@@ -163,11 +259,17 @@ impl Sessions {
 
     fn close(&mut self, id: SessionId, ending: Ending, now: Instant) {
         self.behind.remove(&id);
-        if let Some(session) = self.open.remove(id) {
-            log::info!("live session closed: session={id} why=\"too slow\" taken={}", session.outbox.taken());
-            session.outbox.end(ending);
-            self.closing.insert(id, Closing { deadline: now + GRACE, cut: session.cut });
+        let away = self.away.remove(&id).map(|away| away.session);
+        if let Some(session) = self.open.remove(id).or(away) {
+            log::info!("live session closed: session={id} why=\"too slow\"");
+            self.end(id, session, ending, now);
         }
+    }
+
+    /// Tells a session to go, and remembers to cut it if it does not.
+    fn end(&mut self, id: SessionId, session: Session, ending: Ending, now: Instant) {
+        session.outbox.end(ending);
+        self.closing.insert(id, Closing { deadline: now + GRACE, cut: session.cut });
     }
 
     fn tell_waiters(&mut self) {
@@ -185,7 +287,7 @@ mod tests {
     use super::*;
     use crate::event::{EventId, Position};
     use crate::live::LiveEvent;
-    use crate::live::queue::{Inbox, queue};
+    use crate::live::inbox::{Inbox, queue};
     use futures_util::task::noop_waker;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -199,7 +301,16 @@ mod tests {
             cuts.fetch_add(1, Ordering::Relaxed);
         });
         let filter = "*".parse().unwrap();
-        sessions.subscribe(Subscribe { id, filter, outbox, cut }).map(|()| (id, inbox))
+        let subscribe = Subscribe { id, filter, outbox, begin: Begin::Now, cut };
+        sessions.subscribe(subscribe, Instant::now()).map(|()| (id, inbox))
+    }
+
+    fn sessions(limit: usize) -> Sessions {
+        Sessions::new(limit, PATIENCE * 30)
+    }
+
+    fn stand() -> Stand {
+        Stand { reached: HashMap::new(), floor: Position::MAX }
     }
 
     fn runs(events: u64) -> Vec<EncodedRun> {
@@ -218,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_session_that_takes_nothing_is_closed_and_cut_and_others_go_on() {
-        let (mut sessions, cuts) = (Sessions::new(10), Arc::default());
+        let (mut sessions, cuts) = (sessions(10), Arc::default());
         let start = Instant::now();
         let (_, mut slow) = open(&mut sessions, &cuts).unwrap();
         let (_, mut quick) = open(&mut sessions, &cuts).unwrap();
@@ -242,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_session_that_keeps_up_with_large_commits_stays() {
-        let (mut sessions, cuts) = (Sessions::new(10), Arc::default());
+        let (mut sessions, cuts) = (sessions(10), Arc::default());
         let start = Instant::now();
         let (_, mut inbox) = open(&mut sessions, &cuts).unwrap();
         for i in 0..100 {
@@ -258,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_session_that_takes_a_large_commit_slowly_gets_all_of_it() {
-        let (mut sessions, cuts) = (Sessions::new(10), Arc::default());
+        let (mut sessions, cuts) = (sessions(10), Arc::default());
         let start = Instant::now();
         let (_, mut inbox) = open(&mut sessions, &cuts).unwrap();
         sessions.hand_on(&runs(100), start);
@@ -271,20 +382,52 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_closes_at_once() {
-        let (mut sessions, cuts) = (Sessions::new(10), Arc::default());
+    fn a_session_without_room_says_where_it_stands_and_is_closed_if_it_takes_nothing() {
+        let (mut sessions, cuts) = (sessions(10), Arc::default());
         let start = Instant::now();
-        let (id, _inbox) = open(&mut sessions, &cuts).unwrap();
-        sessions.hand_on(&runs(32), start);
+        let (id, mut inbox) = open(&mut sessions, &cuts).unwrap();
+        assert!(sessions.hand_on(&runs(5), start).is_empty());
+        let refused = sessions.hand_on(&runs(3), start);
+        assert_eq!(refused[&id], HashMap::from([(TypeNo::new(1).unwrap(), Position::new(0))]));
+        sessions.fall_behind(id, stand(), start);
+        assert_eq!((sessions.open.len(), sessions.away.len(), sessions.len()), (0, 1, 1));
+        sessions.sweep(start + PATIENCE / 2);
+        assert_eq!(take(&mut inbox), Poll::Ready(Ok(5)));
+        sessions.sweep(start + PATIENCE);
+        assert_eq!(sessions.away.len(), 1);
+        assert_eq!(sessions.attach(id), Some("*".parse().unwrap()));
+        assert_eq!((sessions.open.len(), sessions.away.len()), (1, 0));
+
+        sessions.hand_on(&runs(5), start);
         sessions.hand_on(&runs(1), start);
-        assert_eq!((sessions.open.len(), sessions.closing.len()), (0, 1));
+        sessions.fall_behind(id, stand(), start);
+        sessions.sweep(start + PATIENCE * 3);
+        assert_eq!((sessions.away.len(), sessions.closing.len()), (0, 1));
+        assert_eq!(sessions.attach(id), None);
+        assert_eq!(take(&mut inbox), Poll::Ready(Err(Ending::TooSlow)));
         sessions.unsubscribe(id);
         assert_eq!((sessions.len(), cuts.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
+    fn a_session_that_never_catches_up_is_closed_though_it_reads() {
+        let (mut sessions, cuts) = (sessions(10), Arc::default());
+        let start = Instant::now();
+        let (id, inbox) = open(&mut sessions, &cuts).unwrap();
+        sessions.fall_behind(id, stand(), start);
+        for second in 1..60 {
+            inbox.got_somewhere();
+            sessions.sweep(start + Duration::from_secs(second));
+            assert_eq!(sessions.away.len(), 1, "{second}");
+        }
+        inbox.got_somewhere();
+        sessions.sweep(start + CATCH_UP);
+        assert_eq!(sessions.closing.len(), 1);
+    }
+
+    #[test]
     fn no_more_than_the_limit() {
-        let (mut sessions, cuts) = (Sessions::new(1), Arc::default());
+        let (mut sessions, cuts) = (sessions(1), Arc::default());
         let (id, _inbox) = open(&mut sessions, &cuts).unwrap();
         assert_eq!(open(&mut sessions, &cuts).err(), Some(Refused::TooMany));
         sessions.unsubscribe(id);
@@ -293,7 +436,7 @@ mod tests {
 
     #[test]
     fn at_the_end_all_are_told_and_waited_for() {
-        let (mut sessions, cuts) = (Sessions::new(10), Arc::default());
+        let (mut sessions, cuts) = (sessions(10), Arc::default());
         let start = Instant::now();
         let (id, mut inbox) = open(&mut sessions, &cuts).unwrap();
         let (_, _stuck) = open(&mut sessions, &cuts).unwrap();

@@ -46,6 +46,11 @@ impl Track {
         Self { last, gap: None, unnamed: false, waiting: VecDeque::new(), held: 0 }
     }
 
+    /// Everything up to here has been handed on, or need not be.
+    pub fn last(&self) -> Position {
+        self.last
+    }
+
     /// A run was committed. `wanted`: whether anybody would get what is missing before it.
     pub fn arrive(&mut self, run: LiveRun, wanted: bool) -> Arrival {
         if self.unnamed || self.gap.is_some() {

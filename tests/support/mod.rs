@@ -10,6 +10,7 @@ pub mod hub;
 pub mod rabbit;
 pub mod random;
 pub mod redis;
+pub mod sse;
 pub mod wait;
 pub mod webhook;
 pub mod ws;

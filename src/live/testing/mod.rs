@@ -1,14 +1,14 @@
 //! What tests of the live side stand on: a BroadcastActor that is fed by hand, so that a test says what the
 //! feed loses, and a real store that it reads from.
 
-use super::{BroadcastActor, LiveSettings};
+use super::{BroadcastActor, Door, LiveSettings};
 use crate::event::{EventType, HUB_EPOCH_MS, Millis, Position, Ttl, TypeNo};
 use crate::live::TypeNames;
 use crate::store::testing::TempStore;
 use crate::store::*;
 use actix::{Actor, Addr, Arbiter};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -25,6 +25,9 @@ pub struct Rig {
     pub store: TempStore,
     pub feed: mpsc::Sender<Live>,
     pub broadcast: Addr<BroadcastActor>,
+    /// What sessions use. Unlike the actor they know the types that are registered here.
+    pub door: Door,
+    types: Arc<Known>,
 }
 
 impl Rig {
@@ -42,15 +45,21 @@ impl Rig {
     /// Starts one that reaches its store by `door` alone.
     pub fn reading(store: TempStore, door: Arc<dyn Store>, settings: LiveSettings) -> Self {
         let (feed, receiver) = mpsc::channel(1024);
+        let types = Arc::<Known>::default();
+        let (shared, for_sessions) = (Arc::clone(&door), settings.clone());
         let broadcast = BroadcastActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             BroadcastActor::with_feed(door, Arc::new(NoTypes), settings, receiver)
         });
-        Self { store, feed, broadcast }
+        let names: Arc<dyn TypeNames> = Arc::<Known>::clone(&types);
+        let door = Door { broadcast: broadcast.clone(), settings: Arc::new(for_sessions), store: shared, types: names };
+        Self { store, feed, broadcast, door, types }
     }
 
     /// Registers a type in the store.
     pub async fn register(&self, name: &str, ttl: &str) -> TypeNo {
-        self.store.register(name, ttl).await.type_no
+        let type_no = self.store.register(name, ttl).await.type_no;
+        self.types.0.lock().unwrap().push((type_no, name.parse().unwrap(), ttl.parse().unwrap()));
+        type_no
     }
 
     /// As [`append`]: what is committed and not said is what the feed has lost.
@@ -95,6 +104,21 @@ pub async fn append_payloads(store: &TempStore, type_no: TypeNo, payloads: Vec<B
             LiveRun { type_no, previous, events: positions.into_iter().zip(payloads).collect() }
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// A view of the types that a test has registered.
+#[derive(Default)]
+struct Known(Mutex<Vec<(TypeNo, EventType, Ttl)>>);
+
+impl TypeNames for Known {
+    fn find(&self, type_no: TypeNo) -> Option<(EventType, Ttl)> {
+        let known = self.0.lock().unwrap();
+        known.iter().find(|(no, ..)| *no == type_no).map(|(_, name, ttl)| (name.clone(), ttl.clone()))
+    }
+
+    fn all(&self) -> Vec<TypeNo> {
+        self.0.lock().unwrap().iter().map(|(no, ..)| *no).collect()
     }
 }
 

@@ -1,0 +1,384 @@
+//! The session's end of its queue, which also reads from the store what was not queued.
+
+use super::catchup::{CatchUp, Step};
+use super::messages::{Attach, Begin, LiveEvent, LiveSettings, Refilter, Unsubscribe};
+use super::queue::{Ending, Item, Outbox, Shared, channel};
+use super::resume::{Cursor, Resumed};
+use super::{BroadcastActor, Cut, Refused, SessionId, Standing, Subscribe, TypeNames};
+use crate::event::{EventId, Position, TypeFilter, TypeNo};
+use crate::store::{Store, StoreError};
+use actix::Addr;
+use futures_util::future::BoxFuture;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc;
+
+/// What a session needs of the hub.
+#[derive(Clone)]
+pub struct Door {
+    /// Who feeds it.
+    pub broadcast: Addr<BroadcastActor>,
+    /// Settings of the live side.
+    pub settings: Arc<LiveSettings>,
+    /// What it has missed is read from here.
+    pub store: Arc<dyn Store>,
+    /// Which types there are.
+    pub types: Arc<dyn TypeNames>,
+}
+
+/// Why a session did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no room, or no hub.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// What the cursor means could not be found out.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The session's end. Dropping it ends the subscription.
+pub struct Inbox {
+    items: mpsc::Receiver<Item>,
+    shared: Arc<Shared>,
+    /// Events of which only a part has been taken, and how much.
+    begun: Option<Begun>,
+    /// The last event taken.
+    last: Option<EventId>,
+    stage: Stage,
+    /// Events that were read from the store before they came by the queue: up to here they are left out.
+    skip: HashMap<TypeNo, Position>,
+    /// `None` in tests of the queue alone.
+    line: Option<Line>,
+}
+
+struct Begun {
+    events: Arc<[LiveEvent]>,
+    at: usize,
+    /// Whether they came by the queue.
+    queued: bool,
+}
+
+/// Where the next events come from.
+enum Stage {
+    /// The queue.
+    Live,
+    /// The store, once there is room for more.
+    Paused(Box<CatchUp>),
+    /// The store is being read. With it, a filter that came meanwhile.
+    Reading(BoxFuture<'static, (Box<CatchUp>, Step)>, Option<TypeFilter>),
+    /// Nowhere.
+    Ended(Ending),
+}
+
+/// How the session reaches the hub; says that it has gone when dropped.
+struct Line {
+    id: SessionId,
+    door: Door,
+    filter: TypeFilter,
+}
+
+impl Inbox {
+    /// Opens a session. Without a cursor every event committed after the answer comes out of the inbox; with
+    /// one, what the store holds after it comes first. It is unsubscribed when the inbox is dropped. `cut`
+    /// must free the session's socket.
+    ///
+    /// # Errors
+    /// When there are too many sessions, or the hub is stopping, or (with a cursor) the store does not answer.
+    pub async fn open(
+        door: &Door,
+        filter: TypeFilter,
+        since: Option<Cursor>,
+        cut: Cut,
+    ) -> Result<(Self, Option<Resumed>), OpenError> {
+        let (outbox, mut inbox) = queue(door.settings.mailbox);
+        let id = SessionId::unused();
+        let begin = if since.is_some() { Begin::CaughtUp } else { Begin::Now };
+        // Before the question: whoever gives up waiting for the answer drops it, and unsubscribes.
+        inbox.line = Some(Line { id, door: door.clone(), filter: filter.clone() });
+        let subscribe = Subscribe { id, filter: filter.clone(), outbox, begin, cut };
+        door.broadcast.send(subscribe).await.map_err(|_| Refused::Stopping)??;
+        let Some(since) = since else { return Ok((inbox, None)) };
+        let (stand, complete) = since.find(door, &filter).await?;
+        let catch_up = CatchUp::new(door.clone(), id, filter, stand).resuming(complete);
+        inbox.stage = Stage::Paused(Box::new(catch_up));
+        // Until there is something newer, the session would go on from where it came.
+        inbox.last = Some(since.id);
+        Ok((inbox, Some(Resumed { from: since.id, complete })))
+    }
+
+    /// Takes events until about `budget` bytes of JSON have been taken; at least one when there is any.
+    /// `Ok` when some were taken, with `true` when it must be asked again for more (with `false` it wakes the
+    /// task when there is more); `Err` at the end.
+    pub fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        budget: usize,
+        mut take: impl FnMut(&LiveEvent),
+    ) -> Poll<Result<bool, Ending>> {
+        if self.shared.ending() == Some(Ending::TooSlow) {
+            return Poll::Ready(Err(Ending::TooSlow));
+        }
+        let (mut bytes, mut taken) = (0, 0);
+        while bytes < budget {
+            if self.begun.is_none() {
+                match self.poll_more(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Pending if taken > 0 => return Poll::Ready(Ok(false)),
+                    Poll::Pending => return Poll::Pending,
+                    // What was taken is handed on first; the next call finds the end again.
+                    Poll::Ready(Err(_)) if taken > 0 => break,
+                    Poll::Ready(Err(ending)) => return Poll::Ready(Err(ending)),
+                }
+            }
+            let Some(Begun { events, at: from, queued }) = self.begun.take() else { continue };
+            let mut at = from;
+            for event in events.iter().skip(from) {
+                if bytes >= budget {
+                    break;
+                }
+                at += 1;
+                if queued && !self.skip.is_empty() && self.is_known(event.id) {
+                    continue;
+                }
+                bytes += event.json.len();
+                taken += 1;
+                self.last = Some(event.id);
+                take(event);
+            }
+            if queued {
+                self.shared.queued.fetch_sub(at - from, Ordering::Relaxed);
+            }
+            self.shared.progress();
+            if at < events.len() {
+                self.begun = Some(Begun { events, at, queued });
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Gets the next events, or to the next stage.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        match std::mem::replace(&mut self.stage, Stage::Live) {
+            Stage::Live => match ready!(self.items.poll_recv(cx)) {
+                Some(Item::Events(events)) => self.begun = Some(Begun { events, at: 0, queued: true }),
+                Some(Item::Behind(mut stand)) => {
+                    // What was read from the store before is known here alone.
+                    for (ty, known) in self.skip.drain() {
+                        let reached = stand.reached.entry(ty).or_insert(stand.floor);
+                        *reached = known.max(*reached);
+                    }
+                    if let Some(line) = &self.line {
+                        let catch_up = CatchUp::new(line.door.clone(), line.id, line.filter.clone(), *stand);
+                        self.stage = Stage::Paused(Box::new(catch_up));
+                    }
+                }
+                None => return Poll::Ready(Err(self.shared.ending().unwrap_or(Ending::GoingAway))),
+            },
+            Stage::Ended(ending) => {
+                self.stage = Stage::Ended(ending);
+                return Poll::Ready(Err(ending));
+            }
+            // What has not been read is not waited for when the hub is stopping.
+            Stage::Paused(_) | Stage::Reading(..) if self.shared.ending() == Some(Ending::GoingAway) => {
+                self.stage = Stage::Ended(Ending::GoingAway);
+            }
+            Stage::Paused(catch_up) => {
+                self.shared.set_reading(true);
+                let shared = Arc::clone(&self.shared);
+                self.stage = Stage::Reading(Box::pin(catch_up.next(move || shared.progress())), None);
+            }
+            Stage::Reading(mut reading, filter) => {
+                let Poll::Ready((mut catch_up, step)) = reading.as_mut().poll(cx) else {
+                    self.stage = Stage::Reading(reading, filter);
+                    return Poll::Pending;
+                };
+                self.shared.set_reading(false);
+                self.shared.progress();
+                if let Some(filter) = filter {
+                    catch_up.refilter(filter);
+                }
+                match step {
+                    Step::Events(events) => {
+                        self.begun = Some(Begun { events: events.into(), at: 0, queued: false });
+                        self.stage = Stage::Paused(catch_up);
+                    }
+                    Step::CaughtUp(skip) => self.skip = skip,
+                    Step::Lost => self.stage = Stage::Ended(Ending::TooSlow),
+                    Step::Gone => {
+                        self.stage = Stage::Ended(self.shared.ending().unwrap_or(Ending::GoingAway));
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether an event of the queue has been read from the store before.
+    fn is_known(&mut self, id: EventId) -> bool {
+        let Some(upto) = self.skip.get(&id.type_no()) else { return false };
+        let known = id.position() <= *upto;
+        if !known {
+            self.skip.remove(&id.type_no());
+        }
+        known
+    }
+
+    /// The cursor after which a session that ends now would go on: the last event taken, else what stands
+    /// just before the first one waiting. `None` when there was none.
+    pub fn cursor(&mut self) -> Option<u64> {
+        if self.last.is_none()
+            && let Ok(Item::Events(events)) = self.items.try_recv()
+            && let Some(first) = events.first()
+        {
+            return Some(first.id.get().saturating_sub(1));
+        }
+        self.last.map(EventId::get)
+    }
+
+    /// The types the session asks for.
+    pub fn filter(&self) -> TypeFilter {
+        self.line.as_ref().map_or_else(TypeFilter::any, |line| line.filter.clone())
+    }
+
+    /// Asks for other types; in force when the answer is there, for events committed from then on.
+    pub fn refilter(&mut self, filter: TypeFilter) -> impl Future<Output = Result<(), Refused>> + use<> {
+        match &mut self.stage {
+            Stage::Paused(catch_up) => catch_up.refilter(filter.clone()),
+            Stage::Reading(_, waiting) => *waiting = Some(filter.clone()),
+            Stage::Live | Stage::Ended(_) => {}
+        }
+        let said = self.line.as_mut().map(|line| {
+            line.filter = filter.clone();
+            line.door.broadcast.send(Refilter { id: line.id, filter })
+        });
+        async move {
+            match said {
+                Some(said) => said.await.map_err(|_| Refused::Stopping),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+impl Door {
+    /// Has commits queued for a session from now on.
+    pub(super) async fn attach(
+        &self,
+        id: SessionId,
+        reached: Vec<(TypeNo, Position)>,
+    ) -> Result<Vec<Standing>, Refused> {
+        self.broadcast.send(Attach { id, reached }).await.map_err(|_| Refused::Stopping)?
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // One a session, and it must arrive whatever the mailbox holds: a lost one would leak the session.
+        #[allow(clippy::disallowed_methods)]
+        self.door.broadcast.do_send(Unsubscribe(self.id));
+    }
+}
+
+/// A queue for a session that may have `mailbox` events waiting, and one commit more.
+pub(super) fn queue(mailbox: usize) -> (Outbox, Inbox) {
+    let (outbox, items, shared) = channel(mailbox);
+    let (begun, last, line) = (None, None, None);
+    (outbox, Inbox { items, shared, begun, last, stage: Stage::Live, skip: HashMap::new(), line })
+}
+
+#[cfg(test)]
+impl Inbox {
+    /// As if something had been taken.
+    pub(super) fn got_somewhere(&self) {
+        self.shared.progress();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::{Offer, Stand};
+    use super::*;
+    use futures_util::task::noop_waker;
+
+    fn events(n: u64) -> Arc<[LiveEvent]> {
+        let ty = TypeNo::new(1).unwrap();
+        (0..n).map(|i| LiveEvent { id: EventId::new(ty, Position::new(i)), json: "0123456789".into() }).collect()
+    }
+
+    fn take(inbox: &mut Inbox, budget: usize) -> Poll<Result<usize, Ending>> {
+        let waker = noop_waker();
+        let mut n = 0;
+        inbox.poll_take(&mut Context::from_waker(&waker), budget, |_| n += 1).map(|done| done.map(|_| n))
+    }
+
+    #[test]
+    fn a_commit_larger_than_the_mailbox_reaches_an_idle_session() {
+        let (outbox, mut inbox) = queue(4);
+        assert_eq!(outbox.offer(&events(1000)), Offer::Behind);
+        assert_eq!(outbox.offer(&events(1)), Offer::Refused);
+        assert_eq!(take(&mut inbox, usize::MAX), Poll::Ready(Ok(1000)));
+        assert!(!outbox.is_behind());
+        assert_eq!(outbox.offer(&events(1)), Offer::Taken);
+    }
+
+    #[test]
+    fn a_mailbox_of_events_waits_and_no_more_until_some_are_taken() {
+        let (outbox, mut inbox) = queue(4);
+        let offers: Vec<_> = (0..5).map(|_| outbox.offer(&events(1))).collect();
+        assert_eq!(offers, [Offer::Taken, Offer::Taken, Offer::Taken, Offer::Behind, Offer::Refused]);
+        assert!(outbox.stand(Stand { reached: HashMap::new(), floor: Position::MAX }));
+        let before = outbox.progress();
+        assert_eq!(take(&mut inbox, 10), Poll::Ready(Ok(1)));
+        assert!(outbox.progress() > before);
+        assert_eq!(outbox.offer(&events(1)), Offer::Behind);
+    }
+
+    #[test]
+    fn a_large_commit_is_taken_in_pieces() {
+        let (outbox, mut inbox) = queue(4);
+        outbox.offer(&events(3));
+        outbox.offer(&events(5));
+        assert_eq!(take(&mut inbox, 30), Poll::Ready(Ok(3)));
+        assert!(outbox.is_behind());
+        assert_eq!(take(&mut inbox, 25), Poll::Ready(Ok(3)));
+        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Ok(2)));
+        assert_eq!(take(&mut inbox, 1000), Poll::Pending);
+    }
+
+    #[test]
+    fn what_was_read_before_it_came_by_the_queue_is_left_out() {
+        let (outbox, mut inbox) = queue(4);
+        inbox.skip.insert(TypeNo::new(1).unwrap(), Position::new(2));
+        outbox.offer(&events(5));
+        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Ok(2)));
+        assert!(inbox.skip.is_empty());
+        assert!(!outbox.is_behind());
+    }
+
+    #[test]
+    fn a_slow_session_hears_it_before_what_is_queued_and_a_closed_one_after() {
+        let (outbox, mut inbox) = queue(4);
+        outbox.offer(&events(3));
+        outbox.end(Ending::TooSlow);
+        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Err(Ending::TooSlow)));
+        assert_eq!(inbox.cursor(), Some(events(1)[0].id.get() - 1));
+
+        let (outbox, mut inbox) = queue(4);
+        assert_eq!(inbox.cursor(), None);
+        outbox.offer(&events(3));
+        outbox.end(Ending::GoingAway);
+        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Ok(3)));
+        assert_eq!(inbox.cursor(), Some(events(3)[2].id.get()));
+        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Err(Ending::GoingAway)));
+    }
+
+    #[test]
+    fn a_session_that_has_ended_takes_nothing() {
+        let (outbox, inbox) = queue(4);
+        drop(inbox);
+        assert_eq!(outbox.offer(&events(1)), Offer::Gone);
+    }
+}
