@@ -4,7 +4,7 @@
 //! against `live.max_sessions`. Its place among the requests in flight it gives back, so that those who wait never keep
 //! a send out.
 
-use super::AppState;
+use super::{AppState, live};
 use crate::event::TypeFilter;
 use crate::live::Inbox;
 use actix_web::HttpRequest;
@@ -58,7 +58,7 @@ impl Waiting {
     pub async fn start(state: &AppState, types: Option<&TypeFilter>) -> Option<Self> {
         let filter = types.map_or_else(TypeFilter::any, Clone::clone);
         // Its queue is emptied at each look, so nothing has to be cut.
-        Inbox::open(&state.broadcast, &state.live, filter, Box::new(|| ())).await.ok().map(Self)
+        Inbox::open(&live::door(state), filter, None, Box::new(|| ())).await.ok().map(|(inbox, _)| Self(inbox))
     }
 
     /// Waits until an event was committed that a feed can show, for at most `time`. False when there was none, or the

@@ -31,7 +31,8 @@ pub async fn entry(req: HttpRequest, payload: Payload, state: Data<AppState>) ->
     Ok(document(&req, &state))
 }
 
-fn door(state: &AppState) -> Door {
+/// What a session needs of the hub.
+pub(super) fn door(state: &AppState) -> Door {
     Door {
         broadcast: state.broadcast.clone(),
         settings: Arc::clone(&state.live),
