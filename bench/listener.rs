@@ -185,7 +185,7 @@ async fn run(plan: Plan) -> std::io::Result<()> {
         return Err(failed.take().unwrap_or_else(|| Error::other("the sessions do not open")));
     }
     let Some(rate) = plan.rate else {
-        println!("open {}", figures.sessions.get());
+        writeln!(std::io::stdout(), "open {}", figures.sessions.get())?;
         tokio::time::sleep(Duration::from_secs(plan.seconds)).await;
         return failed.take().map_or(Ok(()), Err);
     };
@@ -221,14 +221,15 @@ async fn run(plan: Plan) -> std::io::Result<()> {
     took.sort_unstable();
     let at =
         |part: f64| f64::from(took.get(((took.len() as f64 - 1.0) * part) as usize).copied().unwrap_or(0)) / 1000.0;
-    println!(
+    writeln!(
+        std::io::stdout(),
         "{sent} {} {:.0} {:.2} {:.2} {:.2}",
         wanted.saturating_sub(figures.received.get()),
         figures.received.get() as f64 / seconds,
         at(0.5),
         at(0.99),
         at(1.0)
-    );
+    )?;
     failed.take().map_or(Ok(()), Err)
 }
 
