@@ -127,8 +127,7 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
 }
 
 /// Takes as many file descriptors as the system lets this process have, and says when sessions may run
-/// out of them: each takes three (its socket, the duplicate that a stalled one is cut by, and the one that a
-/// request that waits is watched by).
+/// out of them: each takes two (its socket, and the duplicate that a stalled one is cut by).
 fn raise_descriptor_limit(sessions: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -136,7 +135,7 @@ fn raise_descriptor_limit(sessions: usize) {
         // What cannot be raised stays as it was, and is reported below.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
-    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(3).saturating_add(1000);
+    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(1000);
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
         log::warn!(
             "few file descriptors for live.max_sessions: limit={limit} wanted={wanted}; raise LimitNOFILE or ulimit -n"
@@ -187,10 +186,7 @@ fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server
         .client_request_timeout(settings.client_timeout)
         .keep_alive(settings.keep_alive)
         .shutdown_timeout(settings.shutdown.as_secs().max(1))
-        .on_connect(|io, data| {
-            http::socket::on_connect(io, data);
-            http::watch_peer(io, data);
-        })
+        .on_connect(http::socket::on_connect)
         .disable_signals();
     let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let server = server.bind(&settings.bind[..]).map_err(|cause| RunError::Bind { address, cause })?;

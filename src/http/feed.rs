@@ -8,7 +8,7 @@
 //! | `feed` | the way of a request |
 //! | `feed_page` | body and links |
 //! | `feed_tag` | `ETag` and `If-None-Match` |
-//! | `feed_wait`, `feed_peer` | `Prefer: wait=N`, and whether who waits is still there |
+//! | `feed_wait` | `Prefer: wait=N` |
 //! | `feed_cache` | what requests for the same feed share |
 
 use super::feed_cache::Rendered;
@@ -16,7 +16,8 @@ use super::feed_page::{Show, View};
 use super::feed_tag::{Content, Known};
 use super::feed_wait::Waiting;
 use super::links::Base;
-use super::{AppState, Problem, admission, feed_page, feed_peer, feed_wait, links, params};
+use super::socket::PeerSocket;
+use super::{AppState, Problem, admission, feed_page, feed_wait, links, params};
 use crate::error::ApiError;
 use crate::event::{Bounds, ClientId, EventId, HUB_EPOCH_MS, Millis, Slice, TypeFilter, parse_instant};
 use crate::store::{Marked, Page, ReadQuery, Stamp, StampQuery, StoreError, TypeRef};
@@ -133,7 +134,14 @@ impl Look<'_> {
         let deadline = Instant::now() + time;
         let Some(mut waiting) = Waiting::start(self.state, self.asked.types.as_ref()).await else { return Ok(None) };
         admission::leave(self.req);
-        let mut gone = pin!(feed_peer::gone(self.req));
+        let peer = self.req.conn_data::<PeerSocket>();
+        let mut gone = pin!(async {
+            match peer {
+                Some(peer) => peer.gone().await,
+                // Who waits is then answered when the time is up.
+                None => std::future::pending().await,
+            }
+        });
         loop {
             // Also before the first event: it may have been committed since the first look.
             let turn = self.state.feeds.late.acquire().await;

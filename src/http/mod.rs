@@ -21,7 +21,6 @@ mod event;
 mod feed;
 mod feed_cache;
 mod feed_page;
-mod feed_peer;
 mod feed_tag;
 #[cfg(test)]
 mod feed_tests;
@@ -57,7 +56,6 @@ mod wire_tests;
 
 pub use clock::StoreClock;
 pub use feed_cache::Feeds;
-pub use feed_peer::on_connect as watch_peer;
 pub use problem::Problem;
 pub use routes::configure;
 pub use state::{AppState, HttpSettings, RegistryHandle};

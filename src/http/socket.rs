@@ -20,6 +20,9 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from
 /// peer that does not read. Other connections keep the kernel's choice, for a large feed needs it.
 const LIVE_SEND_BUFFER: usize = 128 * 1024;
 
+/// How long to look away from a peer that has sent something while it is watched.
+const AGAIN: Duration = Duration::from_secs(1);
+
 type TlsStream = actix_tls::accept::rustls_0_23::TlsStream<TcpStream>;
 
 /// A connection's socket, in the connection's data.
@@ -79,6 +82,30 @@ impl PeerSocket {
     pub fn finish(&self) {
         if !self.tls {
             let _ = self.socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Ends when the peer has closed the connection, or its side of it. The server goes on with a request whose
+    /// client has gone, since one that has only ended its own side may still read; whoever waits for long need
+    /// not.
+    pub async fn gone(&self) {
+        if let Err(e) = self.until_closed().await {
+            log::debug!("a connection cannot be watched: error={e}");
+            std::future::pending().await
+        }
+    }
+
+    async fn until_closed(&self) -> io::Result<()> {
+        // A descriptor of its own, for the reactor knows each by its number.
+        let socket = TcpStream::from_std(self.socket.try_clone()?.into())?;
+        let mut byte = [0];
+        loop {
+            match socket.peek(&mut byte).await {
+                // A reset is an end, too.
+                Ok(0) | Err(_) => return Ok(()),
+                // It has sent something meanwhile, which is not ours to read.
+                Ok(_) => tokio::time::sleep(AGAIN).await,
+            }
         }
     }
 }
