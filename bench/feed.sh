@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 few=${FEW:-10000}
 many=${MANY:-5000000}
-seconds=${SECONDS_EACH:-4}
+each=${SECONDS_EACH:-4}
 connections=${CONNECTIONS:-64}
 
 need wrk redis-server redis-cli curl
@@ -24,7 +24,7 @@ echo_at=$(address_in "$folder/echo.log")
 load() {
     local url=$1 out
     shift
-    out=$(wrk -t 2 -c "$connections" -d "${seconds}s" "$@" "$url")
+    out=$(wrk -t 2 -c "$connections" -d "${each}s" "$@" "$url")
     [[ $out != *'Non-2xx'* && $out != *'Socket errors'* ]] || fail "requests failed: $out"
     rate=$(sed -nE 's/^Requests\/sec: *([0-9.]+).*/\1/p' <<<"$out")
 }
@@ -45,7 +45,7 @@ filled few "$few"
 at[few]=$address
 filled many "$many"
 at[many]=$address
-echo "$connections connections, $workers workers, $rounds rounds of $seconds s"
+echo "$connections connections, $workers workers, $rounds rounds of $each s"
 slice='feed/day/current?types=bench:new'
 for size in few many; do
     count=$few
