@@ -16,13 +16,7 @@ for i = 2, #entries, 2 do
   local score = tonumber(entries[i])
   if is_lease(score) and not broken[score] then
     broken[score] = true
-    local back = {}
-    for _, chunk in ipairs(redis.call('ZRANGE', OUT, text(score), text(score), 'BYSCORE')) do
-      back[#back + 1] = string.format('%.0f', math.floor(score))
-      back[#back + 1] = chunk
-    end
-    put(back)
-    if score == holder then redis.call('HDEL', N, 'h') end
+    break_claim(score, holder)
   end
 end
 

@@ -22,20 +22,6 @@ local function take(chunk)
   moves[#moves + 1] = chunk
 end
 
--- Chunks of a lapsed claim become plain due ones.
-local broken = {}
-local function break_claim(score)
-  if broken[score] then return end
-  broken[score] = true
-  local back = {}
-  for _, chunk in ipairs(redis.call('ZRANGE', OUT, text(score), text(score), 'BYSCORE')) do
-    back[#back + 1] = string.format('%.0f', math.floor(score))
-    back[#back + 1] = chunk
-  end
-  put(back)
-  if score == holder then redis.call('HDEL', N, 'h') end
-end
-
 if ordered then
   local held = holder > CLOCK and holder
   if not held and last > CLOCK then
@@ -59,6 +45,7 @@ if ordered then
   end
 end
 
+local broken = {}
 while room > 0 do
   -- A few chunks at a time: how many events they hold is only seen once they are read.
   local many = math.max(4, math.ceil(room / 16))
@@ -68,7 +55,10 @@ while room > 0 do
     local chunk, score = due[i], tonumber(due[i + 1])
     if room == 0 then break end
     if is_lease(score) then
-      break_claim(score)
+      if not broken[score] then
+        broken[score] = true
+        break_claim(score, holder)
+      end
       score = math.floor(score)
     end
     local first, count = head(chunk)

@@ -50,6 +50,17 @@ local function put(pairs)
   end
 end
 
+-- Makes plain due chunks of those of a claim: it has lapsed, or is void.
+local function break_claim(score, holder)
+  local back = {}
+  for _, chunk in ipairs(redis.call('ZRANGE', OUT, text(score), text(score), 'BYSCORE')) do
+    back[#back + 1] = string.format('%.0f', math.floor(score))
+    back[#back + 1] = chunk
+  end
+  put(back)
+  if score == holder then redis.call('HDEL', N, 'h') end
+end
+
 -- Puts the stream's earliest due time into `due`, or takes it out of it.
 local function reindex()
   local first = redis.call('ZRANGE', OUT, 0, 0, 'WITHSCORES')
