@@ -155,7 +155,11 @@ send() {
 
 # calc EXPRESSION [FORMAT]
 calc() { awk "BEGIN { printf \"${2:-%.2f}\", $1 }"; }
-median() { tr ' ' '\n' <<<"$*" | grep . | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+# Of an even count the mean of the middle two: either alone would flatter a goal.
+median() {
+    tr ' ' '\n' <<<"$*" | grep . | sort -g |
+        awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int((NR + 2) / 2)]) / 2 }'
+}
 
 # verdict FIGURE OPERATOR GOAL: ok or missed.
 verdict() { awk -v a="$1" -v b="$3" "BEGIN { print (a $2 b) ? \"ok\" : \"missed\" }"; }
