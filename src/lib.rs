@@ -17,10 +17,12 @@
 //! | [`streams`] | `SinkActor` a stream: outbox to webhook and RabbitMQ |
 //! | [`registry`] | `RegistryActor`: type configurations and their SinkActors |
 //! | [`http`] | one file a resource; problem documents; sessions |
+//! | [`access`] | tokens, their scopes and limits |
 //! | [`alive`] | whether the parts still get anything done |
 //! | [`config`] | settings: defaults, file, environment |
 //! | [`app`] | puts it together, and takes it apart in order |
 
+pub mod access;
 pub mod alive;
 pub mod app;
 pub mod config;

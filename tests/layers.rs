@@ -9,14 +9,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("error", &[]),
     ("alive", &[]),
+    ("access", &["event", "error"]),
     ("store", &["event", "error", "alive"]),
     ("live", &["event", "store", "alive"]),
     ("streams", &["event", "error", "store"]),
     ("registry", &["event", "error", "store", "streams", "alive"]),
-    ("http", &["event", "error", "store", "live", "streams", "registry", "alive"]),
-    ("config", &["event", "error", "store", "live", "streams", "registry", "http"]),
-    ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config", "alive"]),
-    ("main", &["event", "error", "store", "live", "streams", "registry", "http", "config", "app"]),
+    ("http", &["event", "error", "store", "live", "streams", "registry", "alive", "access"]),
+    ("config", &["event", "error", "store", "live", "streams", "registry", "http", "access"]),
+    ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config", "alive", "access"]),
+    ("main", &["event", "error", "store", "live", "streams", "registry", "http", "config", "app", "access"]),
     ("lib", &[]),
 ];
 
@@ -24,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix_web_actors", &["http/session.rs"]),
     ("actix_web", &["http/", "app.rs", "app/", "main.rs"]),
-    ("actix_http", &["http/", "streams/webhook"]),
+    ("actix_http", &["http/", "app/secure.rs", "streams/webhook"]),
     ("awc", &["streams/webhook"]),
     ("lapin", &["streams/rabbit"]),
     ("redis", &["store/redis/"]),

@@ -18,6 +18,7 @@ use super::feed_wait::Waiting;
 use super::links::Base;
 use super::socket::PeerSocket;
 use super::{AppState, Problem, admission, feed_page, feed_wait, links, params};
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::event::{Bounds, ClientId, EventId, HUB_EPOCH_MS, Millis, Slice, TypeFilter, parse_instant};
 use crate::store::{Marked, Page, ReadQuery, Stamp, StampQuery, StoreError, TypeRef};
@@ -35,31 +36,37 @@ const YEAR: Millis = 365 * 86_400;
 /// The feed of all events.
 pub async fn all(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (slice, at) = path.into_inner();
-    answer_for(&req, &slice, &at, None, &state).await
+    answer_for(&req, &caller, &slice, &at, None, &state).await
 }
 
 /// A client's feed, with what it has not marked processed.
 pub async fn of_client(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String, String)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (slice, at, client) = path.into_inner();
-    answer_for(&req, &slice, &at, Some(&client), &state).await
+    answer_for(&req, &caller, &slice, &at, Some(&client), &state).await
 }
 
 async fn answer_for(
     req: &HttpRequest,
+    caller: &Caller,
     slice: &str,
     at: &str,
     client: Option<&str>,
     state: &AppState,
 ) -> Result<HttpResponse, Problem> {
-    let asked = Asked::read(slice, at, client, req.query_string())?;
+    let mut asked = Asked::read(slice, at, client, req.query_string())?;
+    caller.check_client(asked.client.as_ref())?;
+    // All that follows goes by this filter: what is read, waited for, shared and tagged.
+    asked.types = caller.limit(asked.types);
     let look = Look { req, state, asked: &asked, base: Base::of(req, &state.http) };
     let mut found = look.find().await?;
     // A later page of a slice is about what is there; who asks for the head alone does not want to wait.
@@ -182,7 +189,7 @@ impl Look<'_> {
     async fn stamp(&self, view: &View) -> Result<Stamp, StoreError> {
         let Bounds { start, end } = view.bounds;
         let client = view.client.as_ref().map_or("", |client| client.as_str());
-        let filter = view.types.as_ref().map_or_else(String::new, TypeFilter::to_string);
+        let filter = view.types.as_ref().map_or_else(String::new, TypeFilter::key);
         let look = async {
             let (types, client) = (self.types(view), view.client.clone());
             self.state.store.stamp(StampQuery { types, from: start, to: end, client }).await

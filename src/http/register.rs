@@ -3,8 +3,9 @@
 use super::json::{self, write_str};
 use super::links::{API, Base, Link, write_encoded, write_links};
 use super::{AppState, Problem, answer, body};
+use crate::access::Caller;
 use crate::error::{ApiError, FieldError};
-use crate::event::{EventType, Malformed, StreamName, Ttl, TypeFilter};
+use crate::event::{EventType, Malformed, StreamName, Ttl};
 use crate::registry::{Learn, Register, TypeEntry, Unregister};
 use crate::streams::{Secrets, StreamSettings, StreamSpec, parse_streams};
 use actix_web::http::header::{HeaderValue, LOCATION};
@@ -13,9 +14,15 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// `PUT /register`: registers a type, or replaces its registration.
-pub async fn put(req: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+pub async fn put(
+    req: HttpRequest,
+    caller: Caller,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
     let body = body::read(&req, payload, &state.http).await?;
     let register = read(body::text(&body)?, state.http.max_depth, &state.streams)?;
+    caller.check_type(&register.name)?;
     let done = state.registry.register.send(register).await??;
     let base = Base::of(&req, &state.http);
     let mut out = Vec::with_capacity(512);
@@ -30,8 +37,8 @@ pub async fn put(req: HttpRequest, payload: web::Payload, state: web::Data<AppSt
 }
 
 /// `GET /register`: all registered types, by name.
-pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let mut types = state.types.matching(&TypeFilter::any());
+pub async fn list(req: HttpRequest, caller: Caller, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let mut types = state.types.matching(&caller.all_types());
     types.retain(|entry| entry.registered);
     types.sort_by(|a, b| a.name.cmp(&b.name));
     let base = Base::of(&req, &state.http);
@@ -52,10 +59,12 @@ pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpRe
 /// `GET /register/{type}`.
 pub async fn get(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let name = name(&path.0)?;
+    caller.check_type(&name)?;
     let entry = match registered(&state, &name) {
         Some(entry) => Some(entry),
         // Another node may have registered it a moment ago.
@@ -75,12 +84,16 @@ pub async fn get(
 
 /// `DELETE /register/{type}`.
 pub async fn delete(
+    req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    body::discard(payload).await;
-    state.registry.unregister.send(Unregister(name(&path.0)?)).await??;
+    body::discard(&req, payload, &state.http).await;
+    let name = name(&path.0)?;
+    caller.check_type(&name)?;
+    state.registry.unregister.send(Unregister(name)).await??;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -6,6 +6,7 @@
 use super::links::Base;
 use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, answer, body, json, problem, send_batch};
+use crate::access::Caller;
 use crate::error::{ApiError, Code};
 use crate::event::{EventType, Position};
 use crate::registry::{Learn, TypeEntry};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 /// The handler.
 pub async fn send(
     req: HttpRequest,
+    caller: Caller,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
@@ -27,9 +29,9 @@ pub async fn send(
     let idempotency = idempotency(req.headers(), &body, &state)?;
     let base = Base::of(&req, &state.http);
     if json::is_array(text) {
-        return send_batch::send(&body, text, idempotency.as_ref(), &base, &state).await;
+        return send_batch::send(&body, text, idempotency.as_ref(), &base, &caller, &state).await;
     }
-    single(&body, text, idempotency.as_ref(), &base, &state).await
+    single(&body, text, idempotency.as_ref(), &base, &caller, &state).await
 }
 
 async fn single(
@@ -37,9 +39,11 @@ async fn single(
     text: &str,
     idempotency: Option<&Idempotency>,
     base: &Base<'_>,
+    caller: &Caller,
     state: &AppState,
 ) -> Result<HttpResponse, Problem> {
     let item = Item::read(text, &state.types, state.http.max_depth)?;
+    caller.check_type(item.target.name())?;
     let mut out = Vec::with_capacity(384);
     let entry = match item.target {
         Target::Known(entry) => entry,

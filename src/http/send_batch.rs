@@ -8,6 +8,7 @@ use super::links::Base;
 use super::send::{self, Stored};
 use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, json, problem};
+use crate::access::Caller;
 use crate::error::{ApiError, Code};
 use crate::event::{EventType, TypeNo};
 use crate::registry::TypeEntry;
@@ -74,6 +75,7 @@ pub(super) async fn send(
     text: &str,
     idempotency: Option<&Idempotency>,
     base: &Base<'_>,
+    caller: &Caller,
     state: &AppState,
 ) -> Result<HttpResponse, Problem> {
     let max = state.http.max_batch;
@@ -85,7 +87,8 @@ pub(super) async fn send(
     let mut batch = Batch { slots: Vec::with_capacity(elements.total), ..Batch::default() };
     let mut unknown: Vec<Unknown> = Vec::new();
     for item in elements.items {
-        let slot = match Item::read(item, &state.types, state.http.max_depth) {
+        let read = Item::read(item, &state.types, state.http.max_depth);
+        let slot = match read.and_then(|item| caller.check_type(item.target.name()).map(|()| item)) {
             Err(error) => Slot::Failed(Arc::new(error)),
             Ok(Item { target: Target::Known(entry), payload }) => {
                 batch.place(entry, body.slice_ref(payload.as_bytes()))

@@ -35,7 +35,7 @@ impl Raw {
         let stream = within(PATIENCE, "a connection", socket.connect(hub.address())).await.expect("the hub listens");
         stream.set_nodelay(true).expect("a socket option");
         let mut stream = BufReader::new(stream);
-        let request = "GET /api/events/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        let request = "GET /api/events/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         stream.write_all(request.as_bytes()).await.expect("a request");
         let status = crate::support::http::read_line(&mut stream).await.expect("an answer");
