@@ -1,7 +1,7 @@
 //! `GET /api/events`: a live session when it is asked for, else the API's entry document.
 
 use super::links::{API, Base, Link, write_links};
-use super::{AppState, Problem, accept, session, sse};
+use super::{AppState, Problem, accept, opening, session, sse};
 use crate::live::Door;
 use actix_web::http::{Method, header};
 use actix_web::web::{Data, Payload};
@@ -28,6 +28,8 @@ pub async fn entry(req: HttpRequest, payload: Payload, state: Data<AppState>) ->
     if get && accept::wants_events(&req) {
         return Ok(sse::start(&req, &state.http, &door(&state)).await?);
     }
+    // A malformed filter or cursor is told here, too: who tries a URL with a plain client learns what it is worth.
+    opening::asked(&req)?;
     Ok(document(&req, &state))
 }
 

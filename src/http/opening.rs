@@ -56,7 +56,10 @@ pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door) -> Result
 }
 
 /// The `types` and the cursor of a request; absent types mean every type.
-fn asked(req: &HttpRequest) -> Result<(TypeFilter, Option<EventId>), ApiError> {
+///
+/// # Errors
+/// 400 for a malformed filter or cursor.
+pub fn asked(req: &HttpRequest) -> Result<(TypeFilter, Option<EventId>), ApiError> {
     let [types, since] = params::query(req.query_string(), &["types", "since"])?;
     let filter = types
         .map_or_else(|| Ok(TypeFilter::any()), |types| types.parse().map_err(|e| ApiError::parameter("types", e)))?;

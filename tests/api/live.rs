@@ -101,6 +101,8 @@ async fn a_type_registered_later_is_seen(hub: Hub) {
 async fn a_malformed_filter_is_refused(hub: Hub) {
     for query in ["?types=", "?types=a,,b", "?types=a%20b", "?types=:", "?types=%ff"] {
         assert_eq!(Session::refused(&hub, query).await, 400, "{query}");
+        // Whoever tries the URL without an upgrade learns it, too.
+        hub.get(&format!("/api/events/{query}")).await.expect(400);
     }
 }
 
