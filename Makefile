@@ -55,7 +55,7 @@ bench-backlog: ## A million undelivered events: memory, start-up, sending, drain
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl
 	bench/backlog.sh
 
-bench-live: ## A thousand WebSocket sessions beside nginx with nchan, and the memory of a session
+bench-live: ## A thousand WebSocket sessions beside nginx with nchan, ten thousand idle ones, a replay of a million events
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl nginx=nginx-light
 	@test -e /usr/lib/nginx/modules/ngx_nchan_module.so || scripts/install.sh nchan-module=libnginx-mod-nchan
 	bench/live.sh

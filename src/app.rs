@@ -127,7 +127,7 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
 }
 
 /// Takes as many file descriptors as the system lets this process have, and says when sessions may run
-/// out of them: each takes two (its socket, and the duplicate that a stalled one is cut by).
+/// out of them.
 fn raise_descriptor_limit(sessions: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -135,7 +135,8 @@ fn raise_descriptor_limit(sessions: usize) {
         // What cannot be raised stays as it was, and is reported below.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
-    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(1000);
+    let each = u64::try_from(http::descriptors_each()).unwrap_or(2);
+    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(each).saturating_add(1000);
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
         log::warn!(
             "few file descriptors for live.max_sessions: limit={limit} wanted={wanted}; raise LimitNOFILE or ulimit -n"

@@ -16,6 +16,7 @@ mod clock;
 mod commands;
 mod controls;
 mod dead;
+mod descriptor;
 mod discarded;
 mod event;
 mod feed;
@@ -55,6 +56,7 @@ mod tests;
 mod wire_tests;
 
 pub use clock::StoreClock;
+pub use descriptor::descriptors_each;
 pub use feed_cache::Feeds;
 pub use problem::Problem;
 pub use routes::configure;

@@ -37,7 +37,7 @@ pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door) -> Result
     let socket = req.conn_data::<PeerSocket>().cloned();
     let cut: Cut = match socket.clone() {
         Some(socket) => Box::new(move || socket.cut()),
-        None => Box::new(|| {}),
+        None => Box::new(|| true),
     };
     let (inbox, resumed) = Inbox::open(door, filter, since, cut).await.map_err(|error| match error {
         OpenError::Refused(refused) => {

@@ -2,6 +2,7 @@
 
 use super::fanout::EncodedRun;
 use super::gap::SEQUENCES;
+use super::pace::{Pace, Turn};
 use super::queue::Stand;
 use super::recovery::Recovery;
 use super::sessions::Sessions;
@@ -36,6 +37,8 @@ pub struct BroadcastActor {
     pub(super) types: Arc<dyn TypeNames>,
     /// Taken at the start.
     feed: Option<mpsc::Receiver<Live>>,
+    /// Commits from the feed that wait for their turn: to everything else here they have not come yet.
+    pace: Pace,
     pub(super) sessions: Sessions,
     pub(super) tracks: HashMap<TypeNo, Track>,
     /// Types that the store knew before this node's view did.
@@ -64,6 +67,7 @@ impl BroadcastActor {
             store,
             types,
             feed: Some(feed),
+            pace: Pace::default(),
             sessions: Sessions::new(settings.max_sessions, settings.heartbeat * 2),
             tracks: HashMap::new(),
             learned: HashMap::new(),
@@ -72,7 +76,21 @@ impl BroadcastActor {
         }
     }
 
-    /// Runs that were committed together.
+    /// Hands on what goes out now, or comes back when it does.
+    fn turn(&mut self, turn: Turn, ctx: &mut Context<Self>) {
+        match turn {
+            Turn::Now(runs) => self.commit(runs, ctx),
+            Turn::After(pause) => {
+                ctx.run_later(pause, |actor, ctx| {
+                    let turn = actor.pace.due(Instant::now());
+                    actor.turn(turn, ctx);
+                });
+            }
+            Turn::Later => {}
+        }
+    }
+
+    /// Runs that go out together, in the order in which they came.
     fn commit(&mut self, runs: Vec<LiveRun>, ctx: &mut Context<Self>) {
         let mut ready = Vec::with_capacity(runs.len());
         for run in runs {
@@ -88,7 +106,7 @@ impl BroadcastActor {
             match track.arrive(run, wanted) {
                 Arrival::Next(run) => {
                     if let (true, Some(name)) = (wanted, name) {
-                        ready.push(encode(name, run));
+                        add(&mut ready, encode(name, run));
                     }
                 }
                 Arrival::Gap => self.recovery.gap(type_no),
@@ -111,7 +129,9 @@ impl BroadcastActor {
             return;
         }
         let now = Instant::now();
-        for (id, refused) in self.sessions.hand_on(runs, now) {
+        let handed = self.sessions.hand_on(runs, now);
+        self.pace.went_out(handed.taken, now);
+        for (id, refused) in handed.refused {
             // Every type has been queued up to where it stands, but for what was refused just now.
             let mut reached: HashMap<_, _> = self.tracks.iter().map(|(ty, track)| (*ty, track.last())).collect();
             reached.extend(refused);
@@ -134,6 +154,14 @@ pub(super) fn encode(name: EventType, run: LiveRun) -> EncodedRun {
         live_event(id, &name, payload)
     });
     EncodedRun { type_no: run.type_no, events: events.collect(), name }
+}
+
+/// Adds a run to those that go out together; to the last one, if that is of the same type.
+fn add(runs: &mut Vec<EncodedRun>, mut run: EncodedRun) {
+    match runs.last_mut() {
+        Some(last) if last.type_no == run.type_no => last.events.append(&mut run.events),
+        _ => runs.push(run),
+    }
 }
 
 /// An event as sessions get it; `None` when its payload is not text, which no stored JSON is.
@@ -175,8 +203,14 @@ impl Actor for BroadcastActor {
 impl StreamHandler<Live> for BroadcastActor {
     fn handle(&mut self, live: Live, ctx: &mut Self::Context) {
         match live {
-            Live::Commit(runs) => self.commit(runs, ctx),
+            Live::Commit(runs) => {
+                let turn = self.pace.arrive(runs, Instant::now());
+                self.turn(turn, ctx);
+            }
             Live::Interrupted => {
+                // What came before would only be read again.
+                let waiting = self.pace.take();
+                self.commit(waiting, ctx);
                 self.recovery.interrupted();
                 self.recover(ctx);
             }
@@ -251,7 +285,9 @@ impl Handler<CountSessions> for BroadcastActor {
 impl Handler<CloseAll> for BroadcastActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: CloseAll, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: CloseAll, ctx: &mut Self::Context) -> Self::Result {
+        let waiting = self.pace.take();
+        self.commit(waiting, ctx);
         let gone = self.sessions.close_all(Instant::now());
         Box::pin(async move {
             // An error means that the actor is gone, and its sessions with it.

@@ -37,7 +37,7 @@ fn gated() -> (Rig, Arc<Gate>) {
 }
 
 async fn open(rig: &Rig, filter: &str) -> Inbox {
-    Inbox::open(&rig.door, filter.parse().unwrap(), None, Box::new(|| {})).await.unwrap().0
+    Inbox::open(&rig.door, filter.parse().unwrap(), None, Box::new(|| true)).await.unwrap().0
 }
 
 fn names(ty: &str, places: std::ops::Range<u64>) -> Vec<String> {
@@ -142,11 +142,7 @@ async fn a_type_that_is_registered_after_its_events_arrive_loses_none() {
     let late = TypeNo::new(0).unwrap();
     rig.commit(late, 0..2).await;
     rig.commit(late, 2..3).await;
-    // The actor has taken both when it answers.
-    while rig.feed.capacity() < rig.feed.max_capacity() {
-        tokio::task::yield_now().await;
-    }
-    rig.broadcast.send(CountSessions).await.unwrap();
+    rig.heard().await;
     assert_eq!(rig.register("late", "1h").await, late);
     assert_eq!(take(&mut inbox, 3).await, names("late", 0..3));
 }
@@ -177,6 +173,47 @@ async fn a_session_that_is_dropped_is_forgotten() {
 }
 
 #[actix::test]
+async fn what_is_sent_to_many_sessions_goes_out_together_and_in_order() {
+    let rig = Rig::start(LiveSettings { max_sessions: 2000, ..settings() });
+    let (a, b) = (rig.register("a", "1h").await, rig.register("b", "1h").await);
+    rig.crowd(1000).await;
+    let mut inbox = open(&rig, "*").await;
+    // The actor learns the names of the types with their first events.
+    rig.commit(a, 0..1).await;
+    rig.commit(b, 0..1).await;
+    take(&mut inbox, 2).await;
+    let began = Instant::now();
+    for place in 1..5 {
+        rig.commit(a, place..place + 1).await;
+        assert_eq!(take(&mut inbox, 1).await, names("a", place..place + 1));
+    }
+    // Three pauses lie between four fan-outs.
+    assert!(began.elapsed() >= Duration::from_millis(60), "{:?}", began.elapsed());
+    let runs = [rig.append(a, 5..6).await, rig.append(b, 1..3).await, rig.append(a, 6..8).await];
+    for run in runs {
+        rig.say(vec![run]).await;
+    }
+    assert_eq!(take(&mut inbox, 5).await, ["a5", "b1", "b2", "a6", "a7"]);
+}
+
+#[actix::test]
+async fn what_waits_for_its_turn_is_not_lost_when_all_are_closed() {
+    let rig = Rig::start(LiveSettings { max_sessions: 2000, ..settings() });
+    let a = rig.register("a", "1h").await;
+    rig.crowd(1500).await;
+    let mut inbox = open(&rig, "*").await;
+    for place in 0..3 {
+        rig.commit(a, place..place + 1).await;
+    }
+    rig.heard().await;
+    let closed = rig.broadcast.send(CloseAll);
+    assert_eq!(take(&mut inbox, 3).await, names("a", 0..3));
+    assert_eq!(poll_fn(|cx| inbox.poll_take(cx, 1, |_| {})).await, Err(Ending::GoingAway));
+    drop(inbox);
+    tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap().unwrap();
+}
+
+#[actix::test]
 async fn closing_all_waits_until_all_are_gone() {
     let rig = Rig::start(settings());
     let mut inbox = open(&rig, "a").await;
@@ -186,7 +223,7 @@ async fn closing_all_waits_until_all_are_gone() {
         inbox.poll_take(cx, 1, |_| {})
     });
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap(), Err(Ending::GoingAway));
-    let refused = Inbox::open(&rig.door, "a".parse().unwrap(), None, Box::new(|| {})).await;
+    let refused = Inbox::open(&rig.door, "a".parse().unwrap(), None, Box::new(|| true)).await;
     assert!(matches!(refused.err(), Some(OpenError::Refused(Refused::Stopping))));
     drop(inbox);
     tokio::time::timeout(Duration::from_secs(5), closed).await.unwrap().unwrap();

@@ -47,8 +47,9 @@ impl std::fmt::Display for SessionId {
     }
 }
 
-/// Frees the socket of a peer that never reads, whatever its session is doing.
-pub type Cut = Box<dyn Fn() + Send>;
+/// Frees the socket of a peer that never reads, whatever its session is doing. False when that did not work, and is
+/// to be tried again.
+pub type Cut = Box<dyn Fn() -> bool + Send>;
 
 /// When a session's events begin to be queued for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@
 //! | `recovery` | the actor: gaps, interruptions, types not known yet |
 //! | `track` | the order of one type, pure |
 //! | `gap` | what was missed, read oldest first |
+//! | `pace` | when commits go out to many sessions, pure |
 //! | `fanout` | filters, groups, who gets what, pure |
 //! | `sessions` | who is too slow, who is leaving |
 //! | `queue` | between the actor and one session |
@@ -27,6 +28,7 @@ mod fanout;
 mod gap;
 mod inbox;
 mod messages;
+mod pace;
 mod queue;
 mod recovery;
 mod resume;

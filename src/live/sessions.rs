@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 const READING: Duration = Duration::from_secs(15);
 /// How long a session that has fallen behind may take to catch up: one that is slower than what is sent for
 /// longer than this is told so, though it reads.
-const CATCH_UP: Duration = Duration::from_secs(60);
+const CATCH_UP: Duration = Duration::from_secs(20);
 /// How long a session that was told to go may take before its socket is cut: a peer that never reads jams
 /// its session, timers and all, so that nobody but the BroadcastActor can end it.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -75,8 +75,14 @@ impl Watched {
     }
 }
 
-/// A session that refused events, and up to where it has got the types of what it refused.
-pub type Refusals = HashMap<SessionId, HashMap<TypeNo, Position>>;
+/// What became of events that were handed on.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// Messages that were queued: about as many sessions were woken.
+    pub taken: usize,
+    /// Sessions that refused events, and up to where each has got the types of what it refused.
+    pub refused: HashMap<SessionId, HashMap<TypeNo, Position>>,
+}
 
 struct Closing {
     deadline: Instant,
@@ -172,21 +178,22 @@ impl Sessions {
         self.open.wanted(type_no, name)
     }
 
-    /// Hands on what was committed together. No session waits for another. Answers which have no room, each
-    /// of which is to [`fall_behind`](Self::fall_behind).
-    pub fn hand_on(&mut self, runs: &[EncodedRun], now: Instant) -> Refusals {
-        let mut refusals = Refusals::new();
+    /// Hands on what was committed together. No session waits for another. Those that refuse, having no room, are
+    /// to [`fall_behind`](Self::fall_behind).
+    pub fn hand_on(&mut self, runs: &[EncodedRun], now: Instant) -> Handed {
+        let mut handed = Handed::default();
         let behind = &mut self.behind;
         self.open.spread(runs, |id, session, events| {
             // What follows something refused is refused, whatever room there is by now.
-            let refused = !refusals.is_empty() && refusals.contains_key(&id);
+            let refused = !handed.refused.is_empty() && handed.refused.contains_key(&id);
             match if refused { Offer::Refused } else { session.outbox.offer(events) } {
-                Offer::Taken => {}
+                Offer::Taken => handed.taken += 1,
                 Offer::Behind => {
+                    handed.taken += 1;
                     behind.entry(id).or_insert_with(|| Watched::new(session, now));
                 }
                 Offer::Refused => {
-                    let reached = refusals.entry(id).or_default();
+                    let reached = handed.refused.entry(id).or_default();
                     for event in events.iter() {
                         let before = Position::new(event.id.position().get().saturating_sub(1));
                         reached.entry(event.id.type_no()).or_insert(before);
@@ -196,7 +203,7 @@ impl Sessions {
                 Offer::Gone => {}
             }
         });
-        refusals
+        handed
     }
 
     /// Whether any session has `live.mailbox` or more events queued.
@@ -228,12 +235,16 @@ impl Sessions {
             self.close(id, Ending::TooSlow, now);
         }
         self.closing.retain(|id, closing| {
-            let late = now >= closing.deadline;
-            if late {
-                log::info!("live session cut: session={id} why=\"its peer does not read\"");
-                (closing.cut)();
+            if now < closing.deadline {
+                return true;
             }
-            !late
+            let cut = (closing.cut)();
+            // One that cannot be cut is left to the kernel, which has a time-out of its own.
+            let end = cut || now >= closing.deadline + GRACE;
+            if end {
+                log::info!("live session cut: session={id} done={cut} why=\"its peer does not read\"");
+            }
+            !end
         });
         self.tell_waiters();
     }

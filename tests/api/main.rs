@@ -21,6 +21,7 @@ mod lifetime;
 mod live;
 mod live_controls;
 mod live_example;
+mod live_full_speed;
 mod live_resume;
 mod live_sse;
 mod nasty;

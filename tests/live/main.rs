@@ -13,4 +13,6 @@ mod support;
 mod conformance;
 mod python;
 mod raw;
+mod replay;
 mod stalled;
+mod vanished;

@@ -170,6 +170,11 @@ impl Hub {
         self.address.expect("the hub listens")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it was started.
     pub fn setup(&self) -> &Setup {
         &self.setup

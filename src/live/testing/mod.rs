@@ -1,13 +1,14 @@
 //! What tests of the live side stand on: a BroadcastActor that is fed by hand, so that a test says what the
 //! feed loses, and a real store that it reads from.
 
-use super::{BroadcastActor, Door, LiveSettings};
-use crate::event::{EventType, HUB_EPOCH_MS, Millis, Position, Ttl, TypeNo};
+use super::{BroadcastActor, CountSessions, Door, Inbox, LiveSettings};
+use crate::event::{EventType, HUB_EPOCH_MS, Millis, Position, Ttl, TypeFilter, TypeNo};
 use crate::live::TypeNames;
 use crate::store::testing::TempStore;
 use crate::store::*;
 use actix::{Actor, Addr, Arbiter};
 use bytes::Bytes;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -70,6 +71,23 @@ impl Rig {
     /// Says that runs were committed together.
     pub async fn say(&self, runs: Vec<LiveRun>) {
         self.feed.send(Live::Commit(runs)).await.unwrap();
+    }
+
+    /// Waits until the actor has taken all that was said.
+    pub async fn heard(&self) {
+        while self.feed.capacity() < self.feed.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+        self.broadcast.send(CountSessions).await.unwrap();
+    }
+
+    /// So many sessions that read whatever comes.
+    pub async fn crowd(&self, sessions: usize) {
+        for _ in 0..sessions {
+            let opened = Inbox::open(&self.door, TypeFilter::any(), None, Box::new(|| true)).await;
+            let (mut inbox, _) = opened.unwrap();
+            actix::spawn(async move { while poll_fn(|cx| inbox.poll_take(cx, usize::MAX, |_| {})).await.is_ok() {} });
+        }
     }
 
     /// Commits and says so.
