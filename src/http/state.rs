@@ -4,7 +4,7 @@ use super::{Feeds, StoreClock};
 use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::{DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
-use crate::store::{Appender, Store};
+use crate::store::{Appender, NodeId, Store};
 use crate::streams::StreamSettings;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Recipient};
@@ -36,6 +36,8 @@ pub struct HttpSettings {
 /// Shared by all workers of a process; each worker clones it once.
 #[derive(Clone)]
 pub struct AppState {
+    /// Which node this is.
+    pub node: NodeId,
     /// Settings of the HTTP side.
     pub http: Arc<HttpSettings>,
     /// Settings of the live side.
