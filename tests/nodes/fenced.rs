@@ -2,8 +2,10 @@
 //! counts for nothing.
 
 use crate::hubs::{self, drained, know, stream};
+use crate::support::api::webhook;
+use crate::support::http::{Connection, request};
 use crate::support::hub::Setup;
-use crate::support::wait::{PATIENCE, eventually};
+use crate::support::wait::{PATIENCE, eventually, within};
 use crate::support::webhook::{Answer, Webhook};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -87,4 +89,32 @@ async fn a_node_that_stood_still_goes_on_where_it_was() {
     }
     let fresh = hubs[0].send("new", json!("x")).await.id;
     assert_eq!(session.event().await["id"], fresh.as_str());
+}
+
+#[actix_web::test]
+async fn a_node_that_stood_still_gives_events_to_the_streams_there_are_now() {
+    let hubs = hubs::start(&Setup::redis(), 2).await;
+    let hook = Webhook::start().await;
+    hubs[0].register("t", "1h").await;
+    know(&hubs, "t").await;
+    let body = json!({"type": "t", "payload": 1}).to_string();
+    let bytes = request("POST", "/api/events/send", &[("Content-Type", "application/json")], Some(body.as_bytes()));
+    for round in 0..4 {
+        hubs[0].signal("STOP");
+        let name = format!("hook-{round}");
+        hubs[1].register_with("t", "1h", json!([webhook(&name, &hook.uri("/"))])).await;
+        // Sent when the change is in force everywhere, to a node that does not know it.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let mut lines = Vec::new();
+        for _ in 0..8 {
+            let mut line = within(PATIENCE, "a connection", Connection::open(hubs[0].address())).await.expect("open");
+            line.write(&bytes).await.expect("written");
+            lines.push(line);
+        }
+        hubs[0].signal("CONT");
+        for mut line in lines {
+            let answer = within(PATIENCE, "an answer", line.read(false)).await.expect("an answer").expect(202).json();
+            assert_eq!(answer["streams"], json!([name]), "round {round}: {answer}");
+        }
+    }
 }
