@@ -92,7 +92,11 @@ impl Voice {
             // An end does not wait for a store that is away.
             tokio::select! {
                 () = self.announce(phase) => {}
-                _ = told.wait_for(|phase| *phase == Phase::Over) => break,
+                _ = told.wait_for(|phase| *phase == Phase::Over) => {}
+            }
+            // Seen by then, and not announced as a change again.
+            if *told.borrow() == Phase::Over {
+                break;
             }
         }
         if let Err(error) = self.state.store.withdraw(&self.state.node).await {
