@@ -23,7 +23,8 @@ demo: ## Register, send, read the feed and watch live against a running hub
 	scripts/demo.sh $(HUB_URL)
 
 test: ## Run all tests; installs redis-server and rabbitmq-server if they are missing
-	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base \
+		faketime=faketime
 	cargo test --locked
 
 chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULTS, CHAOS_SEED (random unless given)

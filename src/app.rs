@@ -1,5 +1,6 @@
 //! The composition root: puts the parts together, watches them, and takes them apart in order.
 
+mod announce;
 mod watch;
 
 use crate::alive::Progress;
@@ -10,10 +11,12 @@ use crate::live::{BroadcastActor, CloseAll, TypeNames};
 use crate::registry::{RegistryActor, StopStreams, TypeView};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::RedisStore;
-use crate::store::{Appender, Drain, Store, StoreActor, StoreError};
-use crate::streams::SinkPool;
+use crate::store::{Appender, Drain, NodeId, Store, StoreActor, StoreError};
+use crate::streams::{Load, SinkPool};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use actix_web::{App, HttpServer, web};
+use announce::Announcer;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::oneshot;
@@ -59,6 +62,8 @@ struct Core {
     broadcast: Addr<BroadcastActor>,
     /// Those that streams run on.
     arbiters: Vec<(String, ArbiterHandle)>,
+    /// What streams hold together.
+    load: Load,
 }
 
 impl Core {
@@ -91,6 +96,7 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
     let (progress, stopping) = (Arc::<Progress>::default(), Arc::new(AtomicBool::new(false)));
     let watch = core.watch(&progress);
     let state = AppState {
+        node: NodeId::new(rand::random()),
         http: Arc::new(settings.http.clone()),
         live: Arc::new(settings.live.clone()),
         streams,
@@ -105,7 +111,8 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
         stopping: Arc::clone(&stopping),
         in_flight: Arc::new(AtomicUsize::new(0)),
     };
-    let server = listen(&settings, state)?;
+    let (server, addresses) = listen(&settings, state.clone())?;
+    let announcer = Announcer::start(state, core.load.clone(), &addresses);
     raise_descriptor_limit(settings.live.max_sessions);
     let handle = server.handle();
     let running = actix::spawn(server);
@@ -120,7 +127,8 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
     }
     stopping.store(true, Ordering::Release);
     log::info!("stopping: grace={:?}", settings.shutdown);
-    shut_down(&settings, core, store, handle).await?;
+    announcer.stopping();
+    shut_down(&settings, core, announcer, store, handle).await?;
     running.await.map_err(std::io::Error::other)??;
     log::info!("stopped");
     Ok(())
@@ -167,10 +175,11 @@ fn start_core(
     let (registry_view, live_view) = (view.clone(), view.clone());
     let (pool, streams) = (SinkPool::new(Arc::clone(streams), settings.stream_workers), Arc::clone(streams));
     let live = settings.live.clone();
-    let arbiters = pool.arbiters();
+    let (arbiters, load) = (pool.arbiters(), pool.load());
     let core = Core {
         store,
         arbiters,
+        load,
         registry: RegistryActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             RegistryActor::new(for_registry, streams, registry_view, pool)
         }),
@@ -181,7 +190,8 @@ fn start_core(
     (core, appender)
 }
 
-fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server, RunError> {
+fn listen(settings: &Settings, state: AppState) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), RunError> {
+    let node = state.node.clone();
     let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(http::configure))
         .workers(settings.http_workers)
         .client_request_timeout(settings.client_timeout)
@@ -191,17 +201,19 @@ fn listen(settings: &Settings, state: AppState) -> Result<actix_web::dev::Server
         .disable_signals();
     let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let server = server.bind(&settings.bind[..]).map_err(|cause| RunError::Bind { address, cause })?;
-    for address in server.addrs() {
-        log::info!("listening: address={address} version={}", env!("CARGO_PKG_VERSION"));
+    let addresses = server.addrs();
+    for address in &addresses {
+        log::info!("listening: address={address} version={} node={node}", env!("CARGO_PKG_VERSION"));
     }
-    Ok(server.run())
+    Ok((server.run(), addresses))
 }
 
 /// Not ready, stop accepting, close sessions, answer what is in flight, flush the store, let streams
-/// finish or give back, close the store.
+/// finish or give back, leave the list of nodes, close the store.
 async fn shut_down(
     settings: &Settings,
     core: Core,
+    announcer: Announcer,
     store: Arc<dyn Store>,
     server: actix_web::dev::ServerHandle,
 ) -> Result<(), RunError> {
@@ -217,6 +229,7 @@ async fn shut_down(
     if core.registry.send(StopStreams { grace: settings.shutdown }).await.is_err() {
         log::warn!("streams were not stopped in order; what they held is delivered after its lease");
     }
+    announcer.end().await;
     store.close().await?;
     Ok(())
 }

@@ -35,6 +35,8 @@ mod live;
 mod marks;
 #[path = "store_contract/model.rs"]
 mod model;
+#[path = "store_contract/nodes.rs"]
+mod nodes;
 #[path = "store_contract/ordered.rs"]
 mod ordered;
 #[path = "store_contract/pending.rs"]
@@ -218,6 +220,10 @@ contract! {
             commits_come_in_order_and_name_the_one_before
             payloads_and_ephemeral_events_are_live
             a_reader_that_lags_sees_that_something_is_missing
+        }
+        nodes {
+            a_node_is_listed_as_it_announced_itself_last
+            a_silent_node_is_gone
         }
         reopen {
             everything_outlives_a_restart

@@ -16,6 +16,7 @@ const LINKS: &[(&str, &str)] = &[
     ("feed", "/feed/hour/current"),
     ("streams", "/streams"),
     ("discarded", "/discarded"),
+    ("nodes", "/nodes"),
 ];
 
 /// `GET /api/events` and `/api/events/`.

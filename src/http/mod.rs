@@ -32,6 +32,7 @@ mod json;
 mod links;
 mod live;
 mod marks;
+mod nodes;
 mod opening;
 mod origin;
 mod params;

@@ -1,8 +1,8 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
 use super::{
-    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, register, replay, send,
-    streams,
+    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, nodes, register, replay,
+    send, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
@@ -27,6 +27,7 @@ fn resources(cfg: &mut web::ServiceConfig) {
             .route(web::delete().to(register::delete)),
     );
     cfg.service(readable("/api/events/discarded", READ, discarded::list));
+    cfg.service(readable("/api/events/nodes", READ, nodes::list));
     cfg.service(readable("/api/events/feed/{slice}/{at}", READ, feed::all));
     cfg.service(readable("/api/events/feed/{slice}/{at}/client/{client}", READ, feed::of_client));
     cfg.service(readable("/api/events/clients/{client}", READ, clients::get));

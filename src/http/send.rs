@@ -26,6 +26,8 @@ pub async fn send(
     let text = body::text(&body)?;
     let idempotency = idempotency(req.headers(), &body, &state)?;
     let base = Base::of(&req, &state.http);
+    // After the body, which may take its time.
+    state.up_to_date().await?;
     if json::is_array(text) {
         return send_batch::send(&body, text, idempotency.as_ref(), &base, &state).await;
     }

@@ -1,10 +1,10 @@
 //! What every handler is given.
 
-use super::{Feeds, StoreClock};
+use super::{Feeds, Problem, StoreClock};
 use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
-use crate::registry::{DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
-use crate::store::{Appender, Store};
+use crate::registry::{CatchUp, DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
+use crate::store::{Appender, NodeId, Store};
 use crate::streams::StreamSettings;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Recipient};
@@ -36,6 +36,8 @@ pub struct HttpSettings {
 /// Shared by all workers of a process; each worker clones it once.
 #[derive(Clone)]
 pub struct AppState {
+    /// Which node this is.
+    pub node: NodeId,
     /// Settings of the HTTP side.
     pub http: Arc<HttpSettings>,
     /// Settings of the live side.
@@ -64,6 +66,19 @@ pub struct AppState {
     pub in_flight: Arc<AtomicUsize>,
 }
 
+impl AppState {
+    /// Makes sure that the types are those that there are: costs nothing, unless this node has stood still.
+    ///
+    /// # Errors
+    /// 503 when it has, and the store does not say what has changed.
+    pub async fn up_to_date(&self) -> Result<(), Problem> {
+        if !self.types.is_current() {
+            self.registry.catch_up.send(CatchUp).await??;
+        }
+        Ok(())
+    }
+}
+
 /// What HTTP says to the RegistryActor: an address a message, so that this layer knows the messages and
 /// not the actor. Made with `addr.into()`.
 #[derive(Clone)]
@@ -78,6 +93,8 @@ pub struct RegistryHandle {
     pub delete_stream: Recipient<DeleteStream>,
     /// Hands over records that this node had not seen.
     pub learn: Recipient<Learn>,
+    /// Asks the store for changes after a standstill.
+    pub catch_up: Recipient<CatchUp>,
     /// Asks how this node's streams do.
     pub statuses: Recipient<Statuses>,
 }
@@ -90,12 +107,14 @@ where
         + Handler<Tune>
         + Handler<DeleteStream>
         + Handler<Learn>
+        + Handler<CatchUp>
         + Handler<Statuses>,
     A::Context: ToEnvelope<A, Register>
         + ToEnvelope<A, Unregister>
         + ToEnvelope<A, Tune>
         + ToEnvelope<A, DeleteStream>
         + ToEnvelope<A, Learn>
+        + ToEnvelope<A, CatchUp>
         + ToEnvelope<A, Statuses>,
 {
     fn from(addr: Addr<A>) -> Self {
@@ -105,6 +124,7 @@ where
             tune: addr.clone().recipient(),
             delete_stream: addr.clone().recipient(),
             learn: addr.clone().recipient(),
+            catch_up: addr.clone().recipient(),
             statuses: addr.recipient(),
         }
     }

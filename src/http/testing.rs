@@ -125,6 +125,7 @@ impl Hub {
         let registry = RegistryActor::new(store.shared(), Arc::clone(&streams), types.clone(), pool).start();
         let broadcast = BroadcastActor::new(store.shared(), Arc::new(types.clone()), live.clone()).start();
         let state = AppState {
+            node: NodeId::new(7),
             http: Arc::new(http),
             live: Arc::new(live),
             streams,

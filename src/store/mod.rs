@@ -8,6 +8,7 @@
 mod actor;
 pub mod embedded;
 mod messages;
+mod nodes;
 pub mod redis;
 mod stamp;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub(crate) mod testing;
 
 pub use actor::{AppendReply, Appender, Drain, StoreActor};
 pub use messages::*;
+pub use nodes::{GONE_AFTER, Node, NodeId, SeenNode};
 pub use stamp::{Pending, Stamp, StampQuery};
 
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
@@ -154,6 +156,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// The last position given to each type: where live readers start to look for gaps.
     async fn last_positions(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError>;
+
+    /// Says that a node is there, and how it does; from then on it is for [`GONE_AFTER`].
+    async fn announce(&self, node: &Node) -> Result<(), StoreError>;
+
+    /// A node ends: it is not there any more.
+    async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError>;
+
+    /// The nodes that are there, the oldest first.
+    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError>;
 
     /// The feed of commits for this node's live sessions. Called once; bounded: when the reader does
     /// not keep up, commits are dropped, which it sees by [`LiveRun::previous`] and reads from the store.

@@ -6,6 +6,7 @@
 
 use super::circuit::Circuit;
 use super::journal::Journal;
+use super::load::Share;
 use super::settlement::{End, Plan};
 use super::window::{Key, Window};
 use super::{Outcome, Report, Respecify, Retry, Sink, SinkEnv, SinkEvent, SinkSetup, SinkStatus, StreamState};
@@ -77,7 +78,7 @@ struct Attempt {
     /// Failed attempts before it.
     failed: u32,
     report: Report,
-    /// When it began, by this node's clock.
+    /// When it began, by the store's clock: a stream's attempts are those of all nodes.
     at: Millis,
     took: Duration,
 }
@@ -97,6 +98,10 @@ pub(super) struct Driver {
     shared: Rc<Shared>,
     /// `TYPE/STREAM`, for the log.
     label: String,
+    /// What it holds, for the node's sums.
+    share: Share,
+    /// The store's clock as a claim has read it, and when.
+    clock: Option<(Millis, Instant)>,
 
     window: Window,
     circuit: Circuit,
@@ -128,7 +133,7 @@ pub(super) struct Driver {
 
 impl Driver {
     /// A driver with nothing claimed yet, the channel to it, and what it shares.
-    pub fn new(env: SinkEnv, setup: SinkSetup) -> (Self, mpsc::UnboundedSender<Command>, Rc<Shared>) {
+    pub fn new(env: SinkEnv, setup: SinkSetup, share: Share) -> (Self, mpsc::UnboundedSender<Command>, Rc<Shared>) {
         // Unbounded, but fed by the registry alone, a command a change.
         let (send, commands) = mpsc::unbounded_channel();
         let status = RefCell::new(idle_status(&setup));
@@ -139,6 +144,8 @@ impl Driver {
             commands,
             shared: Rc::clone(&shared),
             label: format!("{}/{}", setup.ty, setup.key.name),
+            share,
+            clock: None,
             window: Window::new(setup.spec.mailbox),
             circuit: Circuit::default(),
             journal: Journal::default(),
@@ -286,6 +293,7 @@ impl Driver {
         } else {
             StreamState::Active
         };
+        self.share.set(self.window.in_flight(), self.window.waiting());
         let mut status = self.shared.status.borrow_mut();
         status.state = state;
         status.in_flight = self.window.in_flight();

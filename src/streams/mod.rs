@@ -13,6 +13,7 @@
 //! | `delivery` | the one task that drives a stream |
 //! | `trust` | whom TLS connections trust |
 //! | `sink_actor`, `messages` | the actor in front of that task |
+//! | `load` | what all streams of a node hold together |
 //! | `pool` | arbiters, supervision, handles |
 
 mod backoff;
@@ -21,6 +22,7 @@ mod delivery;
 mod fields;
 mod held;
 mod journal;
+mod load;
 mod messages;
 mod pool;
 mod rabbit;
@@ -33,6 +35,7 @@ mod webhook;
 mod window;
 
 pub use backoff::{Backoff, Retry};
+pub use load::Load;
 pub use messages::*;
 pub use pool::{SinkHandle, SinkPool};
 pub use rabbit::Brokers;

@@ -117,6 +117,11 @@ impl Keys {
         self.registry("format")
     }
 
+    /// The keys that `announce.lua` expects, in its order.
+    pub(super) fn nodes(&self) -> [String; 2] {
+        [self.registry("nodes"), self.registry("facts")]
+    }
+
     /// Written to see whether Redis takes writes.
     pub(super) fn ping(&self) -> String {
         self.registry("ping")

@@ -17,6 +17,7 @@ mod letters;
 mod live;
 mod marks;
 mod merge;
+mod nodes;
 mod outbox;
 mod pending;
 mod read;
@@ -236,6 +237,18 @@ impl Store for RedisStore {
 
     async fn last_positions(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError> {
         self.within(self.last_of(types)).await
+    }
+
+    async fn announce(&self, node: &Node) -> Result<(), StoreError> {
+        self.within(self.announce_node(node)).await
+    }
+
+    async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.within(self.withdraw_node(node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
+        self.within(self.all_nodes()).await
     }
 
     fn live(&self) -> mpsc::Receiver<Live> {

@@ -60,8 +60,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    append attempts bury claim counts dead discarded due event forget get_or_discard hours letters make_due mark pending
-    pending_hour ping put_type renew replay retain retain_hour settle stamp unmark
+    announce append attempts bury claim counts dead discarded due event forget get_or_discard hours letters make_due mark nodes
+    pending pending_hour ping put_type renew replay retain retain_hour settle stamp unmark withdraw
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use super::super::circuit::Fault;
 use super::super::settlement::Decision;
 use super::*;
 use crate::store::Failure;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A sink bounds its attempts itself; past its time and this it is taken for stuck.
 const SLACK: Duration = Duration::from_secs(2);
@@ -38,10 +37,12 @@ impl Driver {
             body: envelope(id, &self.setup.ty, &event.payload).into(),
         };
         let (sink, failed) = (Rc::clone(&self.sink), event.attempts);
+        let clock = self.clock;
         self.flying.insert(key);
         self.attempts.push(
             async move {
-                let (began, at) = (Instant::now(), wall_clock());
+                let began = Instant::now();
+                let at = clock.map_or(position.ms(), |clock| store_time(clock, began));
                 let attempt = tokio::time::timeout(sink.timeout() + SLACK, sink.deliver(&delivery));
                 let stuck = |_| Outcome::Retry { error: "the attempt did not end in time".into(), after: None }.into();
                 let report = attempt.await.unwrap_or_else(stuck);
@@ -132,8 +133,9 @@ impl Driver {
     }
 }
 
-/// This node's clock, in Unix milliseconds: attempts are its own affair.
-fn wall_clock() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+/// The store's clock at an instant after it was read, in Unix milliseconds. Never ahead of it: the reading took its
+/// time to arrive.
+fn store_time((read, arrived): (Millis, Instant), at: Instant) -> Millis {
+    let since = at.saturating_duration_since(arrived).as_millis();
+    read.saturating_add(Millis::try_from(since).unwrap_or(Millis::MAX))
 }

@@ -144,6 +144,7 @@ impl Driver {
 
     fn claimed(&mut self, claim: Claim, sent: Instant, asked: usize, ordered: bool, probe: bool, now: Instant) {
         self.claim_backoff.reset();
+        self.clock = Some((claim.now, now));
         let count = claim.events.len();
         match claim.lease {
             Some(lease) if count > 0 => {
