@@ -61,7 +61,7 @@ bench-live: ## A thousand WebSocket sessions beside nginx with nchan, ten thousa
 	@test -e /usr/lib/nginx/modules/ngx_nchan_module.so || scripts/install.sh nchan-module=libnginx-mod-nchan
 	bench/live.sh
 
-bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, with few and with many stored; bytes of a mark
+bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, few and many stored; a month of 1000 types; bytes of a mark
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
 	bench/feed.sh
 	bench/marks.sh

@@ -20,7 +20,9 @@ mod descriptor;
 mod discarded;
 mod event;
 mod feed;
+mod feed_asked;
 mod feed_cache;
+mod feed_look;
 mod feed_page;
 mod feed_tag;
 #[cfg(test)]

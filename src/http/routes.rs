@@ -1,14 +1,15 @@
 //! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
 
+use super::links::FEED;
 use super::{
-    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, nodes, register, replay,
-    send, streams,
+    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, nodes, params, register,
+    replay, send, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, web};
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, guard, web};
 
 /// Mounts everything, behind admission. The app must have the `AppState` as `web::Data`.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -18,6 +19,10 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 fn resources(cfg: &mut web::ServiceConfig) {
     // First, and without a pattern: what is asked most.
     cfg.service(methods(web::resource("/api/events/send"), "POST, OPTIONS").route(web::post().to(send::send)));
+    // What is asked next most, told by its beginning; the path it reads by itself.
+    let looks = web::Data::new(feed::Looks::default());
+    let read = guard::Any(guard::Get()).or(guard::Head());
+    cfg.service(web::scope(FEED).guard(read).app_data(looks).default_service(web::to(feed::get)));
     cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
     cfg.service(
         readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
@@ -28,8 +33,8 @@ fn resources(cfg: &mut web::ServiceConfig) {
     );
     cfg.service(readable("/api/events/discarded", READ, discarded::list));
     cfg.service(readable("/api/events/nodes", READ, nodes::list));
-    cfg.service(readable("/api/events/feed/{slice}/{at}", READ, feed::all));
-    cfg.service(readable("/api/events/feed/{slice}/{at}/client/{client}", READ, feed::of_client));
+    cfg.service(resource("/api/events/feed/{slice}/{at}", READ));
+    cfg.service(resource("/api/events/feed/{slice}/{at}/client/{client}", READ));
     cfg.service(readable("/api/events/clients/{client}", READ, clients::get));
     cfg.service(readable("/api/events/streams", READ, streams::list));
     cfg.service(
@@ -96,6 +101,5 @@ fn methods(resource: Resource, allow: &'static str) -> Resource {
 }
 
 async fn nowhere(req: HttpRequest) -> HttpResponse {
-    let path: String = req.path().chars().take(200).collect();
-    Problem(ApiError::not_found(format!("there is nothing at {path}"))).error_response()
+    Problem(params::nowhere(req.path())).error_response()
 }

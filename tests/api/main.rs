@@ -15,6 +15,7 @@ mod event;
 mod feed;
 mod feed_cache;
 mod feed_client;
+mod feed_shared;
 mod feed_wait;
 mod health;
 mod lifetime;
