@@ -30,9 +30,9 @@ compose = yaml.safe_load(Path("compose.yaml").read_text())
 
 
 def stop(settings):
-    """The longest that a stop takes: requests, then streams and 5 s, and the store's time-out twice."""
+    """The longest that a stop takes: requests, what is left for the store, then streams and 5 s."""
     shutdown = settings.get("http", {}).get("shutdown", defaults["http"]["shutdown"])
-    return 2 * seconds(shutdown) + 5 + 2 * seconds(defaults["store"]["timeout"])
+    return 2 * seconds(shutdown) + 5 + seconds(defaults["store"]["timeout"])
 
 
 def known(settings, names):
