@@ -405,8 +405,10 @@ for ((round = 1; round <= rounds; round++)); do
 done
 for n in "${node_counts[@]}"; do reported "$n" "$n hub(s)"; done
 for n in "${master_counts[@]}"; do reported "m$n" "$n master(s)"; done
-echo
-as_table "| on one Redis | unit |$(printf ' %s hubs |' "${node_counts[@]}" | sed 's/ 1 hubs/ 1 hub/')" "${node_counts[@]}"
+if [[ " ${parts[*]} " =~ ' '(nodes|rest|rabbit)' ' ]]; then
+    echo
+    as_table "| on one Redis | unit |$(printf ' %s hubs |' "${node_counts[@]}" | sed 's/ 1 hubs/ 1 hub/')" "${node_counts[@]}"
+fi
 if [[ " ${parts[*]} " == *' masters '* ]]; then
     echo
     as_table "| one hub on a Redis Cluster | unit |$(printf ' %s masters |' "${master_counts[@]}" | sed 's/ 1 masters/ 1 master/')" "${master_counts[@]/#/m}"
