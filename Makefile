@@ -1,6 +1,7 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci bench bench-send bench-deliver bench-backlog bench-live bench-feed
+.PHONY: help run run-redis redis demo test chaos fmt lint ci check-deploy \
+	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
 REDIS_PORT ?= 6379
@@ -42,7 +43,10 @@ lint: ## Check format and lints
 ci: ## What continuous integration runs
 	.ci/run
 
-bench: bench-send bench-deliver bench-backlog bench-live bench-feed ## Measure everything below; about half an hour
+check-deploy: ## Check what is in deploy/, Dockerfile and compose.yaml, as far as that goes without a container engine
+	scripts/check-deploy.sh
+
+bench: bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale ## Measure everything below; about 45 minutes
 
 bench-send: ## Sending against a bare server, and the bytes an event takes in Redis
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
@@ -65,3 +69,7 @@ bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, few
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
 	bench/feed.sh
 	bench/marks.sh
+
+bench-scale: ## What an event costs at each part with 1, 2 and 4 hubs, and with 1 and 3 masters of a Redis Cluster
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl rabbitmq-server=rabbitmq-server epmd=erlang-base
+	bench/scale.sh

@@ -3,7 +3,8 @@
 //! `listener hub|nchan ADDRESS SESSIONS RATE SECONDS`: on a hub it sends events of the type `bench:live`; on an nginx
 //! with nchan it posts to `/pub` and listens at `/sub`. Messages have 150 bytes. Prints the messages that each session
 //! should have got, those that were missing in all, deliveries a second, and milliseconds at p50, p99 and the most.
-//! `listener hub ADDRESS SESSIONS idle SECONDS` only keeps them open. `listener hub ADDRESS EVENTS replay SECONDS` opens
+//! `listener hub ADDRESS SESSIONS idle SECONDS` only keeps them open, and prints `open` and their number, and in the end
+//! `received` and the number of messages that came, from whomever. `listener hub ADDRESS EVENTS replay SECONDS` opens
 //! one session that goes on from the very beginning of the type `bench:replay`, and prints how many seconds it took to
 //! get so many events, each with a greater id than the one before. Plain sockets, and frames are looked at only for
 //! the time they were sent: what is measured is to have the processor to itself.
@@ -185,10 +186,13 @@ fn frame(bytes: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
 }
 
 fn received(message: &[u8], now: u64, figures: &Figures) {
+    if message.starts_with(b"{\"control\":") {
+        return;
+    }
+    figures.received.set(figures.received.get() + 1);
     let Some(at) = message.windows(MARK.len()).position(|part| part == MARK) else { return };
     let digits = message[at + MARK.len()..].iter().take_while(|byte| byte.is_ascii_digit());
     let sent = digits.fold(0_u64, |time, digit| time * 10 + u64::from(digit - b'0'));
-    figures.received.set(figures.received.get() + 1);
     figures.took.borrow_mut().push(u32::try_from(now.saturating_sub(sent)).unwrap_or(u32::MAX));
 }
 
@@ -247,6 +251,7 @@ async fn run(plan: Plan) -> std::io::Result<()> {
     let What::Rate(rate) = plan.what else {
         writeln!(std::io::stdout(), "open {}", figures.sessions.get())?;
         tokio::time::sleep(Duration::from_secs(plan.seconds)).await;
+        writeln!(std::io::stdout(), "received {}", figures.received.get())?;
         return failed.take().map_or(Ok(()), Err);
     };
     let (done, mut published) = tokio::sync::oneshot::channel();
