@@ -7,7 +7,7 @@ use super::links::Base;
 use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, answer, body, json, problem, send_batch};
 use crate::error::{ApiError, Code};
-use crate::event::{EventType, Position};
+use crate::event::{EventType, Position, Trace};
 use crate::registry::{Learn, TypeEntry};
 use crate::store::{Appended, Idempotency, StoreError};
 use actix_web::http::header::HeaderMap;
@@ -26,19 +26,22 @@ pub async fn send(
     let text = body::text(&body)?;
     let idempotency = idempotency(req.headers(), &body, &state)?;
     let base = Base::of(&req, &state.http);
+    let trace = trace(req.headers());
+    let with = With { idempotency: idempotency.as_ref(), trace: trace.as_ref(), base: &base };
     if json::is_array(text) {
-        return send_batch::send(&body, text, idempotency.as_ref(), &base, &state).await;
+        return send_batch::send(&body, text, &with, &state).await;
     }
-    single(&body, text, idempotency.as_ref(), &base, &state).await
+    single(&body, text, &with, &state).await
 }
 
-async fn single(
-    body: &Bytes,
-    text: &str,
-    idempotency: Option<&Idempotency>,
-    base: &Base<'_>,
-    state: &AppState,
-) -> Result<HttpResponse, Problem> {
+/// What a send's headers say.
+pub(super) struct With<'a> {
+    pub idempotency: Option<&'a Idempotency>,
+    pub trace: Option<&'a Trace>,
+    pub base: &'a Base<'a>,
+}
+
+async fn single(body: &Bytes, text: &str, with: &With<'_>, state: &AppState) -> Result<HttpResponse, Problem> {
     let item = Item::read(text, &state.types, state.http.max_depth)?;
     let mut out = Vec::with_capacity(384);
     let entry = match item.target {
@@ -53,10 +56,11 @@ async fn single(
         },
     };
     let payload = body.slice_ref(item.payload.as_bytes());
-    let mut answers = state.appender.append(vec![send_item::group(&entry, vec![payload], idempotency)]).await?;
+    let group = send_item::group(&entry, vec![payload], with.idempotency, with.trace);
+    let mut answers = state.appender.append(vec![group]).await?;
     let stored = stored(answers.pop(), &entry)?;
     let at = stored.positions.first().copied().ok_or_else(|| short(&entry))?;
-    send_item::write_accepted(&entry, at, stored.status, base, &mut out);
+    send_item::write_accepted(&entry, at, stored.status, with.base, &mut out);
     if !stored.repeated {
         hint(state, &entry);
     }
@@ -131,6 +135,15 @@ pub(super) fn hint(state: &AppState, entry: &TypeEntry) {
 
 pub(super) fn accepted(body: Vec<u8>) -> HttpResponse {
     answer::json(HttpResponse::Accepted(), body)
+}
+
+/// The trace that a request belongs to.
+fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let mut parents = headers.get_all("traceparent");
+    let parent = parents.next()?.to_str().ok();
+    let states = headers.get_all("tracestate").filter_map(|state| state.to_str().ok());
+    // More than one is none, says the standard.
+    Trace::read(parent.filter(|_| parents.next().is_none()), states)
 }
 
 fn idempotency(headers: &HeaderMap, body: &Bytes, state: &AppState) -> Result<Option<Idempotency>, ApiError> {

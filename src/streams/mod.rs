@@ -40,7 +40,7 @@ pub use sink_actor::SinkActor;
 pub use spec::{MAX_CONCURRENCY, MAX_MAILBOX, Secrets, StreamSpec, parse_streams};
 pub use webhook::WebhookClient;
 
-use crate::event::{EventId, EventType, Millis};
+use crate::event::{EventId, EventType, Millis, Trace};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fields::Fields;
@@ -100,6 +100,8 @@ pub struct Delivery {
     pub created_at: Millis,
     /// `{"id","type","payload","created_at"}`, encoded once for all attempts.
     pub body: Bytes,
+    /// The trace that it was sent in.
+    pub trace: Option<Trace>,
 }
 
 /// An attempt as its sink saw it.

@@ -3,6 +3,7 @@
 use super::super::circuit::Fault;
 use super::super::settlement::Decision;
 use super::*;
+use crate::event::Trace;
 use crate::store::Failure;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,7 @@ impl Driver {
             ty: self.setup.ty.clone(),
             created_at: position.ms(),
             body: envelope(id, &self.setup.ty, &event.payload).into(),
+            trace: Trace::of(&event.payload),
         };
         let (sink, failed) = (Rc::clone(&self.sink), event.attempts);
         self.flying.insert(key);
