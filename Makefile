@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci bench bench-send bench-deliver bench-backlog bench-live bench-feed
+.PHONY: help run run-redis redis demo test chaos check-alerts fmt lint ci bench bench-send bench-deliver bench-backlog bench-live bench-feed
 
 HUB_URL ?= http://127.0.0.1:8080
 REDIS_PORT ?= 6379
@@ -30,6 +30,10 @@ chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULT
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
 	CHAOS_SEED=$${CHAOS_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CHAOS_EVENTS=$${CHAOS_EVENTS:-200000} \
 	CHAOS_FAULTS=$${CHAOS_FAULTS:-120} cargo test --locked --test chaos -- nothing_is_lost
+
+check-alerts: ## Look over the alarms of deploy/ with promtool; installs it if it is missing
+	@scripts/install.sh promtool=prometheus
+	promtool check rules deploy/alerts.yaml
 
 fmt: ## Format the code
 	cargo fmt

@@ -20,6 +20,7 @@ use super::socket::PeerSocket;
 use super::{AppState, Problem, admission, feed_page, feed_wait, links, params};
 use crate::error::ApiError;
 use crate::event::{Bounds, ClientId, EventId, HUB_EPOCH_MS, Millis, Slice, TypeFilter, parse_instant};
+use crate::measure::FEEDS;
 use crate::store::{Marked, Page, ReadQuery, Stamp, StampQuery, StoreError, TypeRef};
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LINK};
@@ -60,6 +61,7 @@ async fn answer_for(
     state: &AppState,
 ) -> Result<HttpResponse, Problem> {
     let asked = Asked::read(slice, at, client, req.query_string())?;
+    let began = Instant::now();
     let look = Look { req, state, asked: &asked, base: Base::of(req, &state.http) };
     let mut found = look.find().await?;
     // A later page of a slice is about what is there; who asks for the head alone does not want to wait.
@@ -70,6 +72,9 @@ async fn answer_for(
             Some(after) => found = after,
             None => applied = None,
         }
+    }
+    if applied.is_none() {
+        FEEDS.time.time(began.elapsed());
     }
     let mut response = look.answer(found);
     if let Some(seconds) = applied {
@@ -231,6 +236,10 @@ impl Look<'_> {
     }
 
     fn answer(&self, found: Found) -> HttpResponse {
+        match found.shown {
+            Shown::Page(_, false) => FEEDS.pages.add(1),
+            _ => FEEDS.not_modified.add(1),
+        }
         let (mut response, more) = match found.shown {
             Shown::Same(more) => (HttpResponse::NotModified().finish(), more),
             Shown::Page(page, true) => (HttpResponse::NotModified().finish(), page.more),

@@ -7,7 +7,8 @@ use super::links::Base;
 use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, answer, body, json, problem, send_batch};
 use crate::error::{ApiError, Code};
-use crate::event::{EventType, Position, Trace};
+use crate::event::{EventId, EventType, Position, Trace};
+use crate::measure::SENDS;
 use crate::registry::{Learn, TypeEntry};
 use crate::store::{Appended, Idempotency, StoreError};
 use actix_web::http::header::HeaderMap;
@@ -61,10 +62,21 @@ async fn single(body: &Bytes, text: &str, with: &With<'_>, state: &AppState) -> 
     let stored = stored(answers.pop(), &entry)?;
     let at = stored.positions.first().copied().ok_or_else(|| short(&entry))?;
     send_item::write_accepted(&entry, at, stored.status, with.base, &mut out);
+    log_stored(&entry, &stored);
     if !stored.repeated {
         hint(state, &entry);
     }
     Ok(accepted(out))
+}
+
+/// A line an event, with the request's id, for whoever looks where an event came from.
+pub(super) fn log_stored(entry: &TypeEntry, stored: &Stored) {
+    if log::log_enabled!(log::Level::Debug) {
+        for at in &stored.positions {
+            let id = EventId::new(entry.type_no, *at);
+            log::debug!("event stored: event_id={id} type={} status={}", entry.name, stored.status);
+        }
+    }
 }
 
 /// Events that are in the store.
@@ -107,6 +119,11 @@ pub(super) async fn look_further(
     unknown: &[(EventType, u64)],
 ) -> Result<Vec<Option<Arc<TypeEntry>>>, Problem> {
     let records = state.store.get_or_discard(unknown, !state.http.reject_unregistered).await?;
+    if !state.http.reject_unregistered {
+        let discarded =
+            unknown.iter().zip(&records).filter(|(_, record)| !record.as_ref().is_some_and(|r| r.registered));
+        discarded.for_each(|((name, count), _)| SENDS.discard(name, *count));
+    }
     let known: Vec<_> = records.into_iter().flatten().filter(|record| record.registered).collect();
     if known.is_empty() {
         return Ok(vec![None; unknown.len()]);

@@ -95,6 +95,7 @@ pub(super) async fn send(body: &Bytes, text: &str, with: &With<'_>, state: &AppS
     }
     let settled = append(batch.groups, with, state).await;
     for Settled { entry, result } in &settled {
+        result.iter().for_each(|stored| send::log_stored(entry, stored));
         if result.as_ref().is_ok_and(|stored| !stored.repeated) {
             send::hint(state, entry);
         }

@@ -43,13 +43,13 @@ pub fn on_connect(io: &dyn Any, data: &mut Extensions) {
     };
     // A connection without an option, or without a second descriptor, still works.
     if let Err(e) = set_options(tcp) {
-        log::debug!("socket options were not set: error={e}");
+        log::debug!("socket options were not set: error=\"{e}\"");
     }
     match tcp.as_fd().try_clone_to_owned() {
         Ok(descriptor) => {
             data.insert(PeerSocket { socket: Arc::new(Socket::from(descriptor)), tls });
         }
-        Err(e) => log::warn!("a connection has no second descriptor and cannot be cut: error={e}"),
+        Err(e) => log::warn!("a connection has no second descriptor and cannot be cut: error=\"{e}\""),
     }
 }
 
@@ -67,7 +67,7 @@ impl PeerSocket {
     /// Bounds what the kernel holds for a peer that reads slowly.
     pub fn bound_send_buffer(&self) {
         if let Err(e) = self.socket.set_send_buffer_size(LIVE_SEND_BUFFER) {
-            log::debug!("send buffer was not bounded: error={e}");
+            log::debug!("send buffer was not bounded: error=\"{e}\"");
         }
     }
 
@@ -90,7 +90,7 @@ impl PeerSocket {
     /// not.
     pub async fn gone(&self) {
         if let Err(e) = self.until_closed().await {
-            log::debug!("a connection cannot be watched: error={e}");
+            log::debug!("a connection cannot be watched: error=\"{e}\"");
             std::future::pending().await
         }
     }

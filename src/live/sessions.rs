@@ -4,6 +4,7 @@ use super::fanout::{EncodedRun, Fanout};
 use super::queue::{Ending, Offer, Outbox, Stand};
 use super::{Begin, Cut, Refused, SessionId, Subscribe};
 use crate::event::{EventType, Position, TypeFilter, TypeNo};
+use crate::measure::LIVE;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -142,6 +143,7 @@ impl Sessions {
             // It has ended; its Unsubscribe is on the way.
             return self.end(id, session, Ending::TooSlow, now);
         }
+        LIVE.fell_behind.add(1);
         log::debug!("live session falls behind and reads from the store: session={id}");
         let watched = Watched::new(&session, now);
         let deadline = Some(now + CATCH_UP);
@@ -207,6 +209,7 @@ impl Sessions {
     /// To be called several times a second: closes sessions that have been behind for too long, and cuts
     /// those that do not go.
     pub fn sweep(&mut self, now: Instant) {
+        LIVE.sessions.set(self.len());
         let mut slow = Vec::new();
         let open = &self.open;
         self.behind.retain(|id, behind| {
@@ -230,7 +233,8 @@ impl Sessions {
         self.closing.retain(|id, closing| {
             let late = now >= closing.deadline;
             if late {
-                log::info!("live session cut: session={id} why=\"its peer does not read\"");
+                LIVE.cut.add(1);
+                log::info!("live session cut, its peer does not read: session={id}");
                 (closing.cut)();
             }
             !late
@@ -261,7 +265,8 @@ impl Sessions {
         self.behind.remove(&id);
         let away = self.away.remove(&id).map(|away| away.session);
         if let Some(session) = self.open.remove(id).or(away) {
-            log::info!("live session closed: session={id} why=\"too slow\"");
+            LIVE.closed_slow.add(1);
+            log::info!("live session closed, it is too slow: session={id}");
             self.end(id, session, ending, now);
         }
     }

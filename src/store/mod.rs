@@ -7,6 +7,7 @@
 
 mod actor;
 pub mod embedded;
+mod measured;
 mod messages;
 pub mod redis;
 mod stamp;
@@ -14,6 +15,7 @@ mod stamp;
 pub(crate) mod testing;
 
 pub use actor::{AppendReply, Appender, Drain, StoreActor};
+pub use measured::Measured;
 pub use messages::*;
 pub use stamp::{Pending, Stamp, StampQuery};
 

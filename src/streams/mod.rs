@@ -150,6 +150,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Why it is not a delivery.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Delivered => None,
+            Self::Retry { error, .. } | Self::Unreachable { error } | Self::Dead { error } | Self::Pause { error } => {
+                Some(error)
+            }
+        }
+    }
+}
+
 /// Settings of delivery (`[streams]`, `[webhook]`, `[rabbit]`).
 #[derive(Debug, Clone)]
 pub struct StreamSettings {

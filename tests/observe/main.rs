@@ -1,4 +1,4 @@
-//! What the hub says of itself: traces.
+//! What the hub says of itself: metrics, the overview, logs, traces.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,4 +10,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deploy;
+mod figures;
+mod logs;
+mod metrics;
+mod overview;
+mod style;
 mod traces;
