@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci check-deploy \
+.PHONY: help run run-redis redis demo test chaos fmt lint ci check-deploy check-alerts \
 	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
@@ -32,6 +32,10 @@ chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULT
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
 	CHAOS_SEED=$${CHAOS_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CHAOS_EVENTS=$${CHAOS_EVENTS:-200000} \
 	CHAOS_FAULTS=$${CHAOS_FAULTS:-120} cargo test --locked --test chaos -- nothing_is_lost
+
+check-alerts: ## Look over the alarms of deploy/ with promtool; installs it if it is missing
+	@scripts/install.sh promtool=prometheus
+	promtool check rules deploy/alerts.yaml
 
 fmt: ## Format the code
 	cargo fmt

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::alive::Alive;
 use crate::event::{EventId, EventType, Position, Ttl, TypeNo, envelope};
+use crate::measure::LIVE;
 use crate::store::{Live, LiveRun, Store};
 use actix::prelude::*;
 use bytestring::ByteString;
@@ -128,6 +129,9 @@ impl BroadcastActor {
         if runs.is_empty() {
             return;
         }
+        for first in runs.iter().filter_map(|run| run.events.first()) {
+            LIVE.lag.since(first.id.ms());
+        }
         let now = Instant::now();
         let handed = self.sessions.hand_on(runs, now);
         self.pace.went_out(handed.taken, now);
@@ -169,7 +173,7 @@ pub(super) fn live_event(id: EventId, name: &EventType, payload: &[u8]) -> Optio
     match ByteString::try_from(envelope(id, name, payload)) {
         Ok(json) => Some(LiveEvent { id, json }),
         Err(_) => {
-            log::error!("stored payload is not UTF-8, event is not shown live: id={id}");
+            log::error!("stored payload is not UTF-8, the event is not shown live: event_id={id}");
             None
         }
     }
@@ -186,7 +190,7 @@ impl Actor for BroadcastActor {
             match now {
                 // The last position before this millisecond: an event of this one may still come.
                 Ok(now) => actor.start = Some(Position::first_of(now - 1).plus(SEQUENCES - 1)),
-                Err(e) => log::warn!("the live side starts without the store's clock: error={e}"),
+                Err(e) => log::warn!("the live side starts without the store's clock: error=\"{e}\""),
             }
             if let Some(mut feed) = actor.feed.take() {
                 ctx.add_stream(stream::poll_fn(move |cx| feed.poll_recv(cx)));

@@ -134,7 +134,7 @@ impl CatchUp {
                 Ok(None) => {}
                 Err(e) => {
                     if !std::mem::replace(&mut self.failed, true) {
-                        log::warn!("a live session waits for the store: session={} error={e}", self.id);
+                        log::warn!("a live session waits for the store: session={} error=\"{e}\"", self.id);
                     }
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -99,6 +99,7 @@ impl Inbox {
         inbox.line = Some(Line { id, door: door.clone(), filter: filter.clone() });
         let subscribe = Subscribe { id, filter: filter.clone(), outbox, begin, cut };
         door.broadcast.send(subscribe).await.map_err(|_| Refused::Stopping)??;
+        log::debug!("live session opened: session={id}");
         let Some(since) = since else { return Ok((inbox, None)) };
         let (stand, complete) = since.find(door, &filter).await?;
         let catch_up = CatchUp::new(door.clone(), id, filter, stand).resuming(complete);

@@ -69,7 +69,7 @@ impl Recovery {
     }
 
     fn failed(&mut self, what: &str, error: &StoreError) {
-        log::warn!("live recovery is delayed: what=\"{what}\" error={error}");
+        log::warn!("live recovery is delayed: what=\"{what}\" error=\"{error}\"");
         self.paused = Some(Instant::now() + PAUSE);
     }
 }
@@ -107,7 +107,7 @@ impl BroadcastActor {
             return;
         };
         if ty.ttl.is_ephemeral() {
-            log::warn!("ephemeral live events were missed: type_no={type_no} events=unknown");
+            log::warn!("ephemeral live events were missed, nobody knows how many: type_no={type_no}");
             self.recovery.busy.remove(&type_no);
             self.gap_read(type_no, Vec::new(), range.1);
             if self.tracks.get(&type_no).is_some_and(|track| track.missing().is_some()) {

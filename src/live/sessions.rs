@@ -4,6 +4,7 @@ use super::fanout::{EncodedRun, Fanout};
 use super::queue::{Ending, Offer, Outbox, Stand};
 use super::{Begin, Cut, Refused, SessionId, Subscribe};
 use crate::event::{EventType, Position, TypeFilter, TypeNo};
+use crate::measure::LIVE;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -148,6 +149,7 @@ impl Sessions {
             // It has ended; its Unsubscribe is on the way.
             return self.end(id, session, Ending::TooSlow, now);
         }
+        LIVE.fell_behind.add(1);
         log::debug!("live session falls behind and reads from the store: session={id}");
         let watched = Watched::new(&session, now);
         let deadline = Some(now + CATCH_UP);
@@ -214,6 +216,7 @@ impl Sessions {
     /// To be called several times a second: closes sessions that have been behind for too long, and cuts
     /// those that do not go.
     pub fn sweep(&mut self, now: Instant) {
+        LIVE.sessions.set(self.len());
         let mut slow = Vec::new();
         let open = &self.open;
         self.behind.retain(|id, behind| {
@@ -242,7 +245,8 @@ impl Sessions {
             // One that cannot be cut is left to the kernel, which has a time-out of its own.
             let end = cut || now >= closing.deadline + GRACE;
             if end {
-                log::info!("live session cut: session={id} done={cut} why=\"its peer does not read\"");
+                LIVE.cut.add(1);
+                log::info!("live session cut, its peer does not read: session={id} done={cut}");
             }
             !end
         });
@@ -272,7 +276,8 @@ impl Sessions {
         self.behind.remove(&id);
         let away = self.away.remove(&id).map(|away| away.session);
         if let Some(session) = self.open.remove(id).or(away) {
-            log::info!("live session closed: session={id} why=\"too slow\"");
+            LIVE.closed_slow.add(1);
+            log::info!("live session closed, it is too slow: session={id}");
             self.end(id, session, ending, now);
         }
     }

@@ -7,10 +7,11 @@
 
 use super::{AppendGroup, Appended, Store, StoreError};
 use crate::alive::{self, Alive};
+use crate::measure::{COMMITS, SENDS};
 use actix::prelude::*;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Most events in one flush: past this Redis' scripts gain nothing and block others for longer.
@@ -81,6 +82,7 @@ impl Appender {
                 return Err(gone());
             }
             if queue.appends.len() >= self.limit {
+                COMMITS.refused.add(1);
                 return Err(StoreError::Unavailable("too many appends are waiting".into()));
             }
             queue.appends.push_back(Append { groups, reply });
@@ -128,11 +130,14 @@ impl StoreActor {
             }
             return;
         }
-        self.flushing = Some(Instant::now());
+        let began = Instant::now();
+        self.flushing = Some(began);
         let store = Arc::clone(&self.store);
         let flush = async move {
             let (merged, shares) = merge(batch);
+            let events = merged.iter().map(|group| group.payloads.len()).sum();
             let answer = store.append(merged).await;
+            note(began.elapsed(), events, &answer);
             distribute(shares, answer);
         };
         ctx.spawn(flush.into_actor(self).map(|(), actor, ctx| {
@@ -155,6 +160,7 @@ impl StoreActor {
             batch.extend(queue.appends.pop_front());
         }
         queue.awake = !batch.is_empty();
+        COMMITS.waiting.set(queue.appends.len());
         batch
     }
 }
@@ -240,6 +246,23 @@ fn merge(batch: Vec<Append>) -> (Vec<AppendGroup>, Vec<Share>) {
         shares.push(Share { reply: append.reply, parts });
     }
     (merged, shares)
+}
+
+/// Counts a flush and what became of its events.
+fn note(took: Duration, events: usize, answer: &AppendReply) {
+    COMMITS.time.time(took);
+    COMMITS.size.note(events as u64);
+    let (mut stored, mut duplicate) = (0, 0);
+    for group in answer.iter().flatten() {
+        match group {
+            Ok(Appended::Stored(positions)) => stored += positions.len(),
+            Ok(Appended::Duplicate(positions)) => duplicate += positions.len(),
+            // A problem says what became of the others.
+            Ok(Appended::KeyReused | Appended::BacklogFull(_)) | Err(_) => {}
+        }
+    }
+    SENDS.accepted.add(stored as u64);
+    SENDS.duplicate.add(duplicate as u64);
 }
 
 fn distribute(shares: Vec<Share>, answer: AppendReply) {

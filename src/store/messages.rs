@@ -27,7 +27,7 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(why) => Self::new(Code::StoreUnavailable, why),
             StoreError::Full(why) => Self::new(Code::StoreFull, why),
             StoreError::Corrupt(why) => {
-                log::error!("store holds what cannot be understood: error={why}");
+                log::error!("store holds what cannot be understood: error={why:?}");
                 Self::new(Code::Internal, why)
             }
         }

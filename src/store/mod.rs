@@ -7,6 +7,7 @@
 
 mod actor;
 pub mod embedded;
+mod measured;
 mod messages;
 mod nodes;
 pub mod redis;
@@ -15,6 +16,7 @@ mod stamp;
 pub(crate) mod testing;
 
 pub use actor::{AppendReply, Appender, Drain, StoreActor};
+pub use measured::Measured;
 pub use messages::*;
 pub use nodes::{GONE_AFTER, Node, NodeId, SeenNode};
 pub use stamp::{Pending, Stamp, StampQuery};

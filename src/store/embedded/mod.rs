@@ -397,7 +397,7 @@ impl Store for EmbeddedStore {
         self.live_wanted.store(true, Ordering::Release);
         let receiver = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
         receiver.unwrap_or_else(|| {
-            log::error!("the embedded store's live feed was asked for twice: the second reader gets nothing");
+            log::error!("the embedded store's live feed was asked for twice, the second reader gets nothing");
             mpsc::channel(1).1
         })
     }
@@ -427,7 +427,7 @@ impl Drop for EmbeddedStore {
         self.door = None;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = thread.map(join) {
-            log::error!(error:% = error; "the embedded store was not closed cleanly");
+            log::error!("the embedded store was not closed cleanly: error=\"{error}\"");
         }
     }
 }

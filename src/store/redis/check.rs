@@ -38,7 +38,7 @@ impl Greeter {
         let version = fact("redis_version");
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_none_or(|major| major < OLDEST) {
-            log::error!("event=redis_too_old version={version:?} needed=\"{OLDEST}.0\"");
+            log::error!("Redis is too old: version={version:?} needed=\"{OLDEST}.0\"");
             return Err(StoreError::Unavailable(format!("Redis {version} is too old: {OLDEST}.0 or newer is needed")));
         }
         self.check_format(connection).await?;
@@ -49,10 +49,10 @@ impl Greeter {
             new
         };
         if new {
-            log::info!("event=redis_connected version={version:?}");
+            log::info!("connected to Redis: version={version:?}");
             let config = settings(connection).await;
             for warning in warnings(&info, config.as_ref()) {
-                log::warn!("event=redis_check {warning}");
+                log::warn!("Redis does not keep what a 202 promises: {warning}");
             }
         }
         Ok(())
@@ -74,7 +74,7 @@ impl Greeter {
             }
             Some(Ok(format)) if format <= FORMAT => Ok(()),
             Some(_) => {
-                log::error!("event=redis_newer_format key={key:?} known=\"{FORMAT}\"");
+                log::error!("Redis holds a newer storage format: key={key:?} known={FORMAT}");
                 Err(StoreError::Corrupt(format!("{key} names a storage format newer than {FORMAT}")))
             }
         }

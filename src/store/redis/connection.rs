@@ -103,7 +103,7 @@ impl Link {
             }
             Err(error) => {
                 if attempts.failed.is_none() {
-                    log::warn!("event=redis_unreachable error={error:?} action=\"connect again at the next need\"");
+                    log::warn!("Redis cannot be reached, the next need tries again: error=\"{error}\"");
                 }
                 attempts.failed = Some((Instant::now(), error.clone()));
                 Err(error)
@@ -136,7 +136,7 @@ impl Link {
     }
 
     async fn load(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
-        log::warn!("event=redis_scripts_lost action=load");
+        log::warn!("Redis has lost its scripts, they are loaded again");
         load_scripts(connection).await.map_err(|e| store_error(&e))
     }
 
@@ -150,7 +150,7 @@ impl Link {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             if current.as_ref().is_some_and(|(in_use, _)| *in_use == number) {
                 *current = None;
-                log::warn!("event=redis_connection_lost error={error:?}");
+                log::warn!("connection to Redis lost: error=\"{error}\"");
             }
         }
         store_error(error)

@@ -58,14 +58,14 @@ impl Subscriber {
             let signals = Arc::new(Signals::default());
             match self.subscribe(&feed, &signals, timeout).await {
                 Ok(connection) => {
-                    log::info!("event=live_subscribed channels={PARTITIONS}");
+                    log::info!("subscribed to commits: channels={PARTITIONS}");
                     wait = BACKOFF.0;
                     let error = attend(connection, &feed, &signals).await;
-                    log::warn!("event=live_lost reason={error:?}");
+                    log::warn!("subscription to commits lost: error={error:?}");
                 }
                 // Once an outage is enough.
-                Err(error) if wait == BACKOFF.0 => log::warn!("event=live_unreachable error={error:?}"),
-                Err(error) => log::debug!("event=live_unreachable error={error:?}"),
+                Err(error) if wait == BACKOFF.0 => log::warn!("cannot subscribe to commits: error=\"{error}\""),
+                Err(error) => log::debug!("cannot subscribe to commits: error=\"{error}\""),
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(BACKOFF.1),
@@ -116,7 +116,7 @@ async fn attend(mut connection: MultiplexedConnection, feed: &mpsc::Sender<Live>
             () = feed.closed() => return "the reader is gone".to_owned(),
             () = signals.lost.notified() => return "disconnected".to_owned(),
             () = signals.dropped.notified() => {
-                log::warn!("event=live_dropped reason=\"the reader does not keep up\"");
+                log::warn!("commits were dropped, their reader does not keep up");
                 // Waits for room, so the reader has then seen all that was not dropped.
                 if feed.send(Live::Interrupted).await.is_err() {
                     return "the reader is gone".to_owned();
@@ -138,7 +138,7 @@ fn receive(push: PushInfo, feed: &mpsc::Sender<Live>, signals: &Signals) {
         PushKind::SMessage => {
             let Some(Value::BulkString(message)) = push.data.into_iter().nth(1) else { return };
             let Some(runs) = runs(&Bytes::from(message)) else {
-                log::error!("event=live_message_damaged");
+                log::error!("a message of commits cannot be understood");
                 return;
             };
             if feed.try_send(Live::Commit(runs)).is_err() {

@@ -83,7 +83,7 @@ impl RedisStore {
                 }
                 link.pipeline(&pipeline).await.inspect_err(|error| {
                     log::error!(
-                        "event=lifetime_cut_off type_no={type_no} error={error:?} action=\"register it again\""
+                        "a new lifetime is applied in part, register the type again: type_no={type_no} error=\"{error}\""
                     );
                 })?;
             }
@@ -92,7 +92,7 @@ impl RedisStore {
         match tokio::time::timeout(self.options.timeout / 2, &mut task).await {
             Ok(done) => done.unwrap_or_else(|_| Err(StoreError::Unavailable("the hub is shutting down".into()))),
             Err(_) => {
-                log::info!("event=lifetime_goes_on type_no={type_no}");
+                log::info!("a new lifetime is still being applied: type_no={type_no}");
                 Ok(())
             }
         }
