@@ -45,7 +45,7 @@ impl std::error::Error for BadSetting {}
 pub enum StoreUrl {
     /// A directory of this machine.
     Embedded(PathBuf),
-    /// A Redis server's URL.
+    /// The URL of a Redis: one server, behind Sentinel, or a cluster.
     Redis(String),
 }
 
@@ -196,6 +196,8 @@ mod tests {
             ("EVENTS__HTPT__BIND", "x", "htpt"),
             ("EVENTS__STORE__URL", "mysql://x", "store.url"),
             ("EVENTS__STORE__URL", "embedded:", "store.url"),
+            ("EVENTS__STORE__URL", "redis+sentinel://a:1", "store.url"),
+            ("EVENTS__STORE__URL", "redis-cluster://a:1/3", "store.url"),
             ("EVENTS__STREAMS__LEASE", "soon", "streams.lease"),
             ("EVENTS__STREAMS__RETRY__MAX", "1ms", "streams.retry.max"),
             ("EVENTS__WEBHOOK__DENY", "10.0.0.0/99", "webhook.deny[0]"),

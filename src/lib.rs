@@ -18,6 +18,7 @@
 //! | [`registry`] | `RegistryActor`: type configurations and their SinkActors |
 //! | [`http`] | one file a resource; problem documents; sessions |
 //! | [`alive`] | whether the parts still get anything done |
+//! | `trust` | whom TLS connections trust |
 //! | [`config`] | settings: defaults, file, environment |
 //! | [`app`] | puts it together, and takes it apart in order |
 
@@ -31,3 +32,4 @@ pub mod live;
 pub mod registry;
 pub mod store;
 pub mod streams;
+mod trust;

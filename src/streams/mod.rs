@@ -11,7 +11,6 @@
 //! | `window`, `held`, `settlement`, `circuit`, `backoff` | pure bookkeeping: what is claimed, what is due when |
 //! | `journal` | the attempts that operators are shown |
 //! | `delivery` | the one task that drives a stream |
-//! | `trust` | whom TLS connections trust |
 //! | `sink_actor`, `messages` | the actor in front of that task |
 //! | `pool` | arbiters, supervision, handles |
 
@@ -28,7 +27,6 @@ mod settlement;
 mod sink_actor;
 mod spec;
 mod text;
-mod trust;
 mod webhook;
 mod window;
 

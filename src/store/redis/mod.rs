@@ -7,6 +7,7 @@
 //! Two connections: appends have their own, since a large page on its way to a reader must not delay a 202, and since
 //! waiting for replicas blocks the connection it is asked on. Everything else shares the other.
 
+mod address;
 mod append;
 mod check;
 mod chunk;
@@ -27,8 +28,11 @@ mod stamp;
 mod streams;
 mod value;
 
+pub use address::{Address, FORMS};
+
 use super::*;
-use ::redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
+use ::redis::Client;
+use address::Kind;
 use check::Greeter;
 use connection::Link;
 use keys::Keys;
@@ -71,13 +75,11 @@ impl RedisStore {
             // The first pair of braces in a key decides its slot on a cluster.
             return Err(StoreError::Unavailable("store.prefix: braces are not allowed".into()));
         }
-        let malformed = |error: RedisError| StoreError::Unavailable(format!("store.url: {error}"));
-        let info = url.into_connection_info().map_err(malformed)?;
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        // Whatever the URL says: `value.rs` reads the answers of this protocol.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
-        let client = Client::open(info).map_err(malformed)?;
+        let address = Address::parse(url).map_err(|why| StoreError::Unavailable(format!("store.url: {why}")))?;
+        let (Kind::Single, Some(node)) = (&address.kind, address.nodes.first()) else {
+            return Err(StoreError::Unavailable("store.url: not supported yet".into()));
+        };
+        let client = address.client(node)?;
         let keys = Keys { prefix: prefix.to_owned() };
         let greeter = Arc::new(Greeter::new(keys.clone()));
         let link = || Link::new(client.clone(), Arc::clone(&greeter), options.timeout, runtime.clone());
