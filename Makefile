@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci bench bench-send bench-deliver bench-backlog bench-live bench-feed
+.PHONY: help run run-redis redis demo test test-cluster chaos fmt lint ci bench bench-send bench-deliver bench-backlog bench-live bench-feed
 
 HUB_URL ?= http://127.0.0.1:8080
 REDIS_PORT ?= 6379
@@ -25,6 +25,10 @@ demo: ## Register, send, read the feed and watch live against a running hub
 test: ## Run all tests; installs redis-server and rabbitmq-server if they are missing
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
 	cargo test --locked
+
+test-cluster: ## Failover, resharding and Sentinel under load; a few minutes
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
+	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
 
 chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULTS, CHAOS_SEED (random unless given)
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base

@@ -1,0 +1,57 @@
+//! What a failure means for what was asked: whether it was done, and what to do next.
+
+use super::address::Node;
+use super::value::store_error;
+use crate::store::StoreError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// Not done: the scripts were missing, and are there now.
+    Again,
+    /// Not done: that server is the one to ask.
+    Moved(Node),
+    /// Not done: its slot is on its way to another server.
+    Moving,
+    /// Not done: nobody is there, or no master, or a cluster that is not in order.
+    Away(StoreError),
+    /// Sent, and the answer was lost: whether it was done is not known.
+    Lost(StoreError),
+    /// Not done, and no better the next time.
+    Refused(StoreError),
+}
+
+impl Trouble {
+    /// What an error of a server at `node`, or of the connection to it, means.
+    pub(super) fn of(error: &RedisError, node: &Node) -> Self {
+        use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, NoScript, ReadOnly, TryAgain};
+        match error.kind() {
+            ErrorKind::Server(NoScript) => Self::Again,
+            ErrorKind::Server(Moved) => match error.redirect_node() {
+                Some((host, port)) => {
+                    // An empty host is the one that was asked.
+                    let host = if host.is_empty() { &node.host } else { host };
+                    Self::Moved(Node { host: host.trim_matches(['[', ']']).to_owned(), port })
+                }
+                None => Self::Away(store_error(error)),
+            },
+            // A script that followed `ASK` would see half a partition: what moved already, not what did not.
+            ErrorKind::Server(Ask | TryAgain) => Self::Moving,
+            ErrorKind::Server(ClusterDown | MasterDown | BusyLoading | ReadOnly) => Self::Away(store_error(error)),
+            _ if error.code() == Some("NOREPLICAS") => Self::Away(store_error(error)),
+            _ if error.is_io_error() || error.is_unrecoverable_error() => Self::Lost(store_error(error)),
+            _ => Self::Refused(store_error(error)),
+        }
+    }
+
+    /// What whoever asked is told.
+    pub(super) fn error(self) -> StoreError {
+        match self {
+            Self::Away(error) | Self::Lost(error) | Self::Refused(error) => error,
+            Self::Again => StoreError::Unavailable("Redis loses its scripts again and again".into()),
+            Self::Moved(node) => StoreError::Unavailable(format!("the cluster sends from node to node, to {node}")),
+            Self::Moving => StoreError::Unavailable("a slot of the cluster is being moved".into()),
+        }
+    }
+}
