@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_are_read() {
+        for (file, url) in [("config/cluster.toml", "redis-cluster://"), ("config/sentinel.toml", "redis+sentinel://")]
+        {
+            let s = Settings::load(Some(Path::new(file)), []).unwrap();
+            assert!(matches!(&s.store_url, StoreUrl::Redis(found) if found.starts_with(url)), "{file}");
+            assert_eq!(s.wait_replicas, 1, "{file}");
+        }
+    }
+
+    #[test]
     fn a_bad_setting_is_named_in_one_line() {
         for (name, value, setting) in [
             ("EVENTS__HTTP__BIND", "nowhere", "http.bind"),

@@ -24,8 +24,10 @@ use tokio::sync::{Mutex, Notify};
 const FRESH: Duration = Duration::from_millis(50);
 /// How often it is looked up anyway.
 const EVERY: Duration = Duration::from_secs(1);
-/// Longest wait for one node's opinion.
+/// Longest wait for an opinion.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for those of others, once there is one.
+const OTHERS: Duration = Duration::from_millis(100);
 
 /// The masters as this process knows them.
 pub(super) struct Masters {
@@ -151,7 +153,7 @@ impl Masters {
         result
     }
 
-    /// Asks everybody who may know, and takes the first opinion that is not behind what is known.
+    /// Asks everybody who may know, and takes the opinion of the newest epoch: who was cut off has an old one.
     async fn find(
         &self,
         connections: &mut HashMap<Node, MultiplexedConnection>,
@@ -172,27 +174,32 @@ impl Masters {
         let asked = nodes.into_iter().map(|node| {
             let connection = connections.remove(&node);
             async move {
-                let asking = self.ask(&node, connection);
-                let late = || Err(StoreError::Unavailable(format!("{node} did not answer in time")));
-                let answer = tokio::time::timeout(PATIENCE.min(self.dialer.timeout), asking).await;
-                let answer = answer.unwrap_or_else(|_| late());
+                let answer = self.ask(&node, connection).await;
                 (node, answer)
             }
         });
         let mut answers: FuturesUnordered<_> = asked.collect();
-        let mut error = StoreError::Unavailable("nobody names a master".into());
-        while let Some((node, answer)) = answers.next().await {
+        let mut error = StoreError::Unavailable("nobody names a master in time".into());
+        let (mut best, mut all) = (None::<Slots>, true);
+        let mut end = Instant::now() + PATIENCE.min(self.dialer.timeout);
+        while let Ok(Some((node, answer))) = tokio::time::timeout_at(end.into(), answers.next()).await {
             match answer {
                 Ok((connection, slots)) => {
                     connections.insert(node, connection);
-                    if slots.epoch >= known.epoch && !slots.masters().is_empty() {
-                        return Ok(slots);
+                    let newer = best.as_ref().is_none_or(|best| slots.epoch > best.epoch);
+                    if newer && !slots.masters().is_empty() {
+                        if slots.epoch >= known.epoch {
+                            end = end.min(Instant::now() + OTHERS);
+                        }
+                        best = Some(slots);
                     }
                 }
-                Err(why) => error = why,
+                Err(why) => (error, all) = (why, false),
             }
         }
-        Err(error)
+        // Where all of them agree on an old epoch, it is another cluster than it was.
+        let all = all && answers.is_empty();
+        best.filter(|best| all || best.epoch >= known.epoch).ok_or(error)
     }
 
     /// One node's opinion.
