@@ -20,6 +20,7 @@
 //! | [`alive`] | whether the parts still get anything done |
 //! | [`measure`] | what is counted, and how `/metrics` shows it |
 //! | [`logs`] | the form of log lines, and which request they are about |
+//! | `trust` | whom TLS connections trust |
 //! | [`config`] | settings: defaults, file, environment |
 //! | [`app`] | puts it together, and takes it apart in order |
 
@@ -35,3 +36,4 @@ pub mod measure;
 pub mod registry;
 pub mod store;
 pub mod streams;
+mod trust;

@@ -14,6 +14,8 @@ mod append;
 mod attempts;
 #[path = "store_contract/bury.rs"]
 mod bury;
+#[path = "store_contract/cluster_only.rs"]
+mod cluster_only;
 #[path = "store_contract/delivery.rs"]
 mod delivery;
 #[path = "store_contract/embedded_only.rs"]
@@ -31,6 +33,10 @@ mod kit;
 mod letters;
 #[path = "store_contract/live.rs"]
 mod live;
+#[path = "store_contract/load.rs"]
+mod load;
+#[path = "store_contract/lost_answers.rs"]
+mod lost_answers;
 #[path = "store_contract/marks.rs"]
 mod marks;
 #[path = "store_contract/model.rs"]
@@ -79,6 +85,7 @@ macro_rules! contract {
 contract! {
     {
         on_redis: crate::redis_only::RedisHome,
+        on_cluster: crate::cluster_only::ClusterHome,
         on_disk: crate::embedded_only::EmbeddedHome,
     }
     {

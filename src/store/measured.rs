@@ -37,6 +37,10 @@ macro_rules! counted {
                 Ok(answers)
             }
 
+            fn lane(&self, type_no: TypeNo) -> usize {
+                self.0.lane(type_no)
+            }
+
             fn live(&self) -> mpsc::Receiver<Live> {
                 self.0.live()
             }
@@ -46,6 +50,7 @@ macro_rules! counted {
 
 counted! {
     ping() -> Millis;
+    clock() -> Millis;
     read(query: ReadQuery) -> Page;
     stamp(query: StampQuery) -> Stamp;
     pending(types: &[TypeRef], client: &ClientId) -> Pending;

@@ -50,6 +50,18 @@ pub trait Store: Send + Sync + 'static {
     /// Whether it can be reached and written, for `/readyz`. Answers the store's clock.
     async fn ping(&self) -> Result<Millis, StoreError>;
 
+    /// The store's clock, as far as it can be asked: where several servers hold the store, that of the slowest of those
+    /// that are there.
+    async fn clock(&self) -> Result<Millis, StoreError> {
+        self.ping().await
+    }
+
+    /// In which lane a type's appends wait: at most one append of a lane should be under way at a time, and what is
+    /// slow or away in one need not hold up another. Numbers are small, and may change with time.
+    fn lane(&self, _type_no: TypeNo) -> usize {
+        0
+    }
+
     /// Appends groups, each atomically, and answers for each in order once it is durable.
     ///
     /// A position is `max(now_ms * 512, last + 1)` and counts up from there, by the store's clock.

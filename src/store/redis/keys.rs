@@ -1,6 +1,7 @@
 //! Names of keys and channels. The table is in `ARCHITECTURE.md`; names that need Redis' clock or a chunk's
 //! millisecond are made in the scripts by the same rules.
 
+use super::slots::Route;
 use crate::event::{ClientId, TypeNo};
 use crate::store::StreamKey;
 
@@ -36,6 +37,11 @@ impl Keys {
     /// Sorted set: stream → its earliest due time.
     pub(super) fn due(&self, partition: u16) -> String {
         self.of("due", partition)
+    }
+
+    /// What a token's last append was answered.
+    pub(super) fn token(&self, partition: u16, name: &str) -> String {
+        format!("{}:{name}", self.of("tok", partition))
     }
 
     /// Channel of commits.
@@ -122,9 +128,12 @@ impl Keys {
         [self.registry("nodes"), self.registry("facts")]
     }
 
-    /// Written to see whether Redis takes writes.
-    pub(super) fn ping(&self) -> String {
-        self.registry("ping")
+    /// Written to see whether the server that serves a route takes writes.
+    pub(super) fn ping(&self, route: Route) -> String {
+        match route {
+            Route::Partition(p) => self.of("ping", p),
+            Route::Registry => self.registry("ping"),
+        }
     }
 }
 

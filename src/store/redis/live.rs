@@ -7,6 +7,8 @@
 use super::check::Greeter;
 use super::chunk::decode;
 use super::keys::{Keys, PARTITIONS};
+use super::masters::Masters;
+use super::slots::Route;
 use super::value::store_error;
 use crate::event::{Position, TypeNo};
 use crate::store::{Live, LiveRun, StoreError};
@@ -29,7 +31,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Makes the task.
 pub(super) struct Subscriber {
-    client: Client,
+    masters: Arc<Masters>,
     greeter: Arc<Greeter>,
     keys: Keys,
 }
@@ -42,8 +44,8 @@ struct Signals {
 }
 
 impl Subscriber {
-    pub(super) fn new(client: Client, greeter: Arc<Greeter>, keys: Keys) -> Self {
-        Self { client, greeter, keys }
+    pub(super) fn new(masters: Arc<Masters>, greeter: Arc<Greeter>, keys: Keys) -> Self {
+        Self { masters, greeter, keys }
     }
 
     /// Starts the task; it ends when the feed is dropped.
@@ -82,7 +84,8 @@ impl Subscriber {
         timeout: Duration,
     ) -> Result<MultiplexedConnection, StoreError> {
         // Announcements travel beside answers only in the newer protocol.
-        let info = self.client.get_connection_info().clone();
+        let (_, client) = self.masters.client(Route::Registry).await?;
+        let info = client.get_connection_info().clone();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings)).map_err(|e| store_error(&e))?;
         let (pushed, told) = (feed.clone(), Arc::clone(signals));
