@@ -189,6 +189,14 @@ impl RedisCluster {
         for plain in [&mut new, &mut old] {
             run(plain, &["CLUSTER", "SETSLOT", &slot, "NODE", &target]);
         }
+        // The others hear of it by themselves.
+        for asked in 0..self.nodes.len() {
+            let end = Instant::now() + PATIENCE;
+            while self.serving_by(asked, tag) != to {
+                assert!(Instant::now() < end, "waited in vain for a node to hear of a slot that has moved");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
     }
 
     fn members(&self, at: usize) -> Vec<Member> {

@@ -84,7 +84,11 @@ impl Link {
         let open = self.connection().await?;
         let mut connection = open.connection.clone();
         let answer = self.attend(&open, connection.send_packed_command(cmd)).await?;
-        self.answer(&open, answer).await
+        let answer = self.read(&open, answer);
+        if matches!(answer, Err(Trouble::Again)) {
+            self.load(&open).await?;
+        }
+        answer
     }
 
     /// Runs `count` commands in one round trip; answers for each.
@@ -96,9 +100,9 @@ impl Link {
         let open = self.connection().await?;
         let mut connection = open.connection.clone();
         let answers = self.attend(&open, connection.send_packed_commands(pipeline, 0, count)).await?;
-        let mut found = Vec::with_capacity(count);
-        for answer in answers {
-            found.push(self.answer(&open, answer).await);
+        let found: Vec<_> = answers.into_iter().map(|answer| self.read(&open, answer)).collect();
+        if found.iter().any(|answer| matches!(answer, Err(Trouble::Again))) {
+            self.load(&open).await?;
         }
         Ok(found)
     }
@@ -119,25 +123,19 @@ impl Link {
         }
     }
 
-    /// Reads what was answered; what is missing is loaded.
-    async fn answer(&self, open: &Open, answer: Value) -> Result<Value, Trouble> {
-        match answer.extract_error() {
-            Ok(answer) => {
-                if let Some(since) = self.failing.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    log::info!("Redis answers again: node={} after_ms={}", self.node, since.elapsed().as_millis());
-                }
-                Ok(answer)
-            }
-            Err(error) => {
-                let trouble = self.failed(open, &error);
-                if matches!(trouble, Trouble::Again) {
-                    log::warn!("Redis has lost its scripts, they are loaded again: node={}", self.node);
-                    let loaded = load_scripts(&mut open.connection.clone()).await;
-                    loaded.map_err(|error| self.failed(open, &error))?;
-                }
-                Err(trouble)
-            }
+    fn read(&self, open: &Open, answer: Value) -> Result<Value, Trouble> {
+        let answer = answer.extract_error().map_err(|error| self.failed(open, &error))?;
+        if let Some(since) = self.failing.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            log::info!("Redis answers again: node={} after_ms={}", self.node, since.elapsed().as_millis());
         }
+        Ok(answer)
+    }
+
+    /// Gives the server its scripts again. When it cannot, what stood beside the call in a pipeline may have been done.
+    async fn load(&self, open: &Open) -> Result<(), Trouble> {
+        log::warn!("Redis has lost its scripts, they are loaded again: node={}", self.node);
+        let loaded = load_scripts(&mut open.connection.clone()).await;
+        loaded.map_err(|error| Trouble::Lost(self.failed(open, &error).error()))
     }
 
     /// For how long it has answered nothing at all.
