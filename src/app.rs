@@ -53,6 +53,10 @@ impl TypeNames for TypeView {
     fn all(&self) -> Vec<TypeNo> {
         self.matching(&TypeFilter::any()).iter().map(|entry| entry.type_no).collect()
     }
+
+    fn count(&self) -> usize {
+        self.size()
+    }
 }
 
 /// The core actors.
