@@ -11,7 +11,7 @@ use crate::event::{EventId, EventType, Position, Trace};
 use crate::measure::SENDS;
 use crate::registry::{Learn, TypeEntry};
 use crate::store::{Appended, Idempotency, StoreError};
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -156,11 +156,14 @@ pub(super) fn accepted(body: Vec<u8>) -> HttpResponse {
     answer::json(HttpResponse::Accepted(), body)
 }
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 /// The trace that a request belongs to.
 fn trace(headers: &HeaderMap) -> Option<Trace> {
-    let mut parents = headers.get_all("traceparent");
+    let mut parents = headers.get_all(TRACEPARENT);
     let parent = parents.next()?.to_str().ok();
-    let states = headers.get_all("tracestate").filter_map(|state| state.to_str().ok());
+    let states = headers.get_all(TRACESTATE).filter_map(|state| state.to_str().ok());
     // More than one is none, says the standard.
     Trace::read(parent.filter(|_| parents.next().is_none()), states)
 }
@@ -184,7 +187,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
 
     fn key(values: &[&str]) -> Result<Option<String>, Code> {
         let mut headers = HeaderMap::new();
