@@ -1,6 +1,7 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci bench bench-send bench-deliver bench-backlog bench-live bench-feed
+.PHONY: help run run-redis redis demo test test-cluster chaos fmt lint ci check-deploy check-alerts \
+	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
 REDIS_PORT ?= 6379
@@ -23,13 +24,22 @@ demo: ## Register, send, read the feed and watch live against a running hub
 	scripts/demo.sh $(HUB_URL)
 
 test: ## Run all tests; installs redis-server and rabbitmq-server if they are missing
-	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base \
+		faketime=faketime
 	cargo test --locked
+
+test-cluster: ## Failover, resharding and Sentinel under load; a few minutes
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
+	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
 
 chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULTS, CHAOS_SEED (random unless given)
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
 	CHAOS_SEED=$${CHAOS_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CHAOS_EVENTS=$${CHAOS_EVENTS:-200000} \
 	CHAOS_FAULTS=$${CHAOS_FAULTS:-120} cargo test --locked --test chaos -- nothing_is_lost
+
+check-alerts: ## Look over the alarms of deploy/ with promtool; installs it if it is missing
+	@scripts/install.sh promtool=prometheus
+	promtool check rules deploy/alerts.yaml
 
 fmt: ## Format the code
 	cargo fmt
@@ -41,7 +51,10 @@ lint: ## Check format and lints
 ci: ## What continuous integration runs
 	.ci/run
 
-bench: bench-send bench-deliver bench-backlog bench-live bench-feed ## Measure everything below; about half an hour
+check-deploy: ## Check what is in deploy/, Dockerfile and compose.yaml, as far as that goes without a container engine
+	scripts/check-deploy.sh
+
+bench: bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale ## Measure everything below; about 45 minutes
 
 bench-send: ## Sending against a bare server, and the bytes an event takes in Redis
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
@@ -55,12 +68,16 @@ bench-backlog: ## A million undelivered events: memory, start-up, sending, drain
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl
 	bench/backlog.sh
 
-bench-live: ## A thousand WebSocket sessions beside nginx with nchan, and the memory of a session
+bench-live: ## A thousand WebSocket sessions beside nginx with nchan, ten thousand idle ones, a replay of a million events
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl nginx=nginx-light
 	@test -e /usr/lib/nginx/modules/ngx_nchan_module.so || scripts/install.sh nchan-module=libnginx-mod-nchan
 	bench/live.sh
 
-bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, with few and with many stored; bytes of a mark
+bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, few and many stored; a month of 1000 types; bytes of a mark
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools wrk=wrk curl=curl
 	bench/feed.sh
 	bench/marks.sh
+
+bench-scale: ## What an event costs at each part with 1, 2 and 4 hubs, and with 1 and 3 masters of a Redis Cluster
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl rabbitmq-server=rabbitmq-server epmd=erlang-base
+	bench/scale.sh

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures reading: a feed of 100 and of 1000 events and a 304, against a bare actix echo server in the same run,
-# with few and with many events stored.
+# with few and with many events stored; and the time of one answer with a month of 1000 types.
 #
-#   bench/feed.sh             FEW=10000 MANY=5000000 SECONDS_EACH=4 CONNECTIONS=64 ROUNDS=3 bench/feed.sh
+#   bench/feed.sh             FEW=10000 MANY=5000000 TYPES=1000 SECONDS_EACH=4 CONNECTIONS=64 ROUNDS=3 bench/feed.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=bench/lib.sh
@@ -12,6 +12,7 @@ few=${FEW:-10000}
 many=${MANY:-5000000}
 each=${SECONDS_EACH:-4}
 connections=${CONNECTIONS:-64}
+types=${TYPES:-1000}
 
 need wrk redis-server redis-cli curl
 build echo sender
@@ -72,3 +73,20 @@ for size in few many; do
         report "$count stored: 304, ratio to echo" "$(median $unchanged)" '' '>=' 0.6 "$unchanged"
     }
 done
+
+# A month of many types, one in ten with an event. Each answer has a limit of its own, so that none is one that the hub
+# has kept; one program asks for them all, on one connection.
+start_redis wide everysec
+start_hub wide "redis://127.0.0.1:$port"
+for ((n = 0; n < types; n++)); do
+    [ "$n" = 0 ] || echo next
+    printf 'url = "http://%s/api/events/register"\nrequest = PUT\nheader = "Content-Type: application/json"\n' "$address"
+    printf 'data = "{\\"type\\": \\"wide:%d\\", \\"ttl\\": \\"60days\\"}"\noutput = /dev/null\nfail\n' "$n"
+done >"$folder/types"
+curl -sS --fail-early -K "$folder/types" || fail "the types are not registered"
+send fill "$(seq -f 'wide:%.0f' -s , 0 10 $((types - 1)))" 1 1
+month() { curl -fsS -o /dev/null -w "$1" "http://$address/api/events/feed/month/current?types=wide:*&limit=[$2]"; }
+month '' 800-809
+mapfile -t took < <(month '%{time_total}\n' 900-949 | awk '{ printf "%.2f\n", $1 * 1000 }' | sort -g)
+[ "${#took[@]}" = 50 ] || fail "${#took[@]} of 50 answers came"
+report "a month of $types types, $sent events: one answer" "$(median "${took[@]}")" ms '<=' 50 "max ${took[49]}"

@@ -83,6 +83,39 @@ start_redis() {
     fail "redis-server does not start" "$folder/$1.log"
 }
 
+# start_rabbit: sets $amqp and $rabbit_pid.
+start_rabbit() {
+    local home=$folder/rabbit i try epmd_port
+    mkdir -p "$home"
+    for ((try = 0; try < 5; try++)); do
+        port=$((20000 + RANDOM % 12000))
+        epmd_port=$((port + 1))
+        epmd -port "$epmd_port" -address 127.0.0.1 >/dev/null 2>&1 &
+        pids+=($!)
+        local epmd_pid=$!
+        printf 'listeners.tcp.default = 127.0.0.1:%s\ndisk_free_limit.absolute = 1MB\n' "$port" >"$home/rabbitmq.conf"
+        echo '[].' >"$home/enabled_plugins"
+        # Debian's script without the wrapper that insists on the system's own user; Erlang takes its place.
+        env HOME="$home" RABBITMQ_NODENAME="hub-bench-$port@localhost" RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" \
+            RABBITMQ_CONF_ENV_FILE="$home/none" RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" \
+            RABBITMQ_MNESIA_BASE="$home/mnesia" RABBITMQ_LOG_BASE="$home/log" RABBITMQ_DIST_PORT=$((port + 2)) \
+            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+            ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 RUNNING_UNDER_SYSTEMD=true \
+            /usr/lib/rabbitmq/bin/rabbitmq-server >"$home/console.log" 2>&1 &
+        rabbit_pid=$!
+        pids+=("$rabbit_pid")
+        amqp="amqp://guest:guest@127.0.0.1:$port/%2f"
+        for ((i = 0; i < 600; i++)); do
+            kill -0 "$rabbit_pid" 2>/dev/null || break
+            "$tools/publisher" "$amqp" prepare bench bench >/dev/null 2>&1 && return
+            sleep 0.1
+        done
+        stop "$rabbit_pid"
+        stop "$epmd_pid"
+    done
+    fail "rabbitmq-server does not start" "$home/console.log"
+}
+
 # start_hub NAME STORE_URL [SETTING=VALUE...]: sets $address and $hub_pid once the hub is ready.
 start_hub() {
     local name=$1 store=$2 i
@@ -177,3 +210,5 @@ peak_mb() { awk '/^VmHWM/ { printf "%.0f", $2 / 1024 }' "/proc/$1/status"; }
 forget_peak() { echo 5 >"/proc/$1/clear_refs"; }
 # Processor time of a process so far, in ticks of 10 ms.
 ticks() { awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
+# The same in microseconds, finer than a tick; of the threads that are there now.
+busy_us() { cat "/proc/$1/task/"*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum / 1000 }'; }

@@ -3,7 +3,10 @@
 //! `listener hub|nchan ADDRESS SESSIONS RATE SECONDS`: on a hub it sends events of the type `bench:live`; on an nginx
 //! with nchan it posts to `/pub` and listens at `/sub`. Messages have 150 bytes. Prints the messages that each session
 //! should have got, those that were missing in all, deliveries a second, and milliseconds at p50, p99 and the most.
-//! `listener hub ADDRESS SESSIONS idle SECONDS` only keeps them open. Plain sockets, and frames are looked at only for
+//! `listener hub ADDRESS SESSIONS idle SECONDS` only keeps them open, and prints `open` and their number, and in the end
+//! `received` and the number of messages that came, from whomever. `listener hub ADDRESS EVENTS replay SECONDS` opens
+//! one session that goes on from the very beginning of the type `bench:replay`, and prints how many seconds it took to
+//! get so many events, each with a greater id than the one before. Plain sockets, and frames are looked at only for
 //! the time they were sent: what is measured is to have the processor to itself.
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const USAGE: &str = "usage: listener hub|nchan ADDRESS SESSIONS RATE|idle SECONDS";
+const USAGE: &str =
+    "usage: listener hub|nchan ADDRESS SESSIONS RATE|idle SECONDS, listener hub ADDRESS EVENTS replay SECONDS";
 /// Length of a message as it is published.
 const MESSAGE: usize = 150;
 /// Connections that publish; each waits for its answer.
@@ -38,9 +42,17 @@ struct Plan {
     hub: bool,
     address: String,
     sessions: usize,
-    /// `None` for idle.
-    rate: Option<u32>,
+    what: What,
     seconds: u64,
+}
+
+/// What is done with the sessions.
+enum What {
+    Idle,
+    /// So many messages a second.
+    Rate(u32),
+    /// One session; their number is that of the events.
+    Replay,
 }
 
 fn plan() -> Option<Plan> {
@@ -51,70 +63,116 @@ fn plan() -> Option<Plan> {
         _ => return None,
     };
     let (address, sessions) = (arguments.next()?, arguments.next()?.parse().ok()?);
-    let rate = match arguments.next()?.as_str() {
-        "idle" => None,
-        rate => Some(rate.parse().ok()?),
+    let what = match arguments.next()?.as_str() {
+        "idle" => What::Idle,
+        "replay" if hub => What::Replay,
+        rate => What::Rate(rate.parse().ok()?),
     };
-    Some(Plan { hub, address, sessions, rate, seconds: arguments.next()?.parse().ok()? })
+    Some(Plan { hub, address, sessions, what, seconds: arguments.next()?.parse().ok()? })
 }
 
-/// A session: opens, then reads frames until the connection ends.
-async fn listen(plan: Rc<Plan>, figures: Rc<Figures>) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(&plan.address).await?;
-    stream.set_nodelay(true)?;
-    let path = if plan.hub { "/api/events/?types=bench:live" } else { "/sub" };
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        plan.address
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut buffer = vec![0; 16 << 10];
-    let mut filled = 0;
-    let mut from = loop {
-        let read = stream.read(&mut buffer[filled..]).await?;
-        filled += read;
-        if read == 0 {
-            return Err(Error::other("closed before it was a session"));
-        }
-        if let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") {
-            if !buffer.starts_with(b"HTTP/1.1 101") {
-                return Err(Error::other(String::from_utf8_lossy(&buffer[..end]).into_owned()));
+/// A session and what of it has been read.
+struct Session {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    from: usize,
+    filled: usize,
+}
+
+impl Session {
+    async fn open(address: &str, path: &str) -> std::io::Result<Self> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut buffer = vec![0; 16 << 10];
+        let mut filled = 0;
+        loop {
+            let read = stream.read(&mut buffer[filled..]).await?;
+            filled += read;
+            if read == 0 {
+                return Err(Error::other("closed before it was a session"));
             }
-            break end + 4;
+            if let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") {
+                if !buffer.starts_with(b"HTTP/1.1 101") {
+                    return Err(Error::other(String::from_utf8_lossy(&buffer[..end]).into_owned()));
+                }
+                return Ok(Self { stream, buffer, from: end + 4, filled });
+            }
         }
-    };
-    figures.sessions.set(figures.sessions.get() + 1);
-    loop {
-        let now = now_us();
-        while let Some((payload, next)) = frame(&buffer[from..filled]) {
-            let (start, end) = (from + payload.start, from + payload.end);
-            let kind = buffer[from] & 0x0f;
-            from += next;
+    }
+
+    /// Shows the messages that have come, then waits for more.
+    async fn read(&mut self, mut show: impl FnMut(&[u8])) -> std::io::Result<()> {
+        while let Some((payload, next)) = frame(&self.buffer[self.from..self.filled]) {
+            let kind = self.buffer[self.from] & 0x0f;
+            let payload = &self.buffer[self.from + payload.start..self.from + payload.end];
+            self.from += next;
             match kind {
-                1 | 2 => received(&buffer[start..end], now, &figures),
+                1 | 2 => show(payload),
                 // A ping wants a pong; masked with zeros, which changes nothing.
                 9 => {
-                    let body = buffer[start..end].to_vec();
-                    let mut pong = vec![0x8a, 0x80 | body.len() as u8, 0, 0, 0, 0];
-                    pong.extend(body);
-                    stream.write_all(&pong).await?;
+                    let mut pong = vec![0x8a, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+                    pong.extend(payload);
+                    self.stream.write_all(&pong).await?;
                 }
                 8 => return Err(Error::other("closed by the server")),
                 _ => {}
             }
         }
-        buffer.copy_within(from..filled, 0);
-        (from, filled) = (0, filled - from);
-        if filled == buffer.len() {
-            buffer.resize(buffer.len() * 2, 0);
+        self.buffer.copy_within(self.from..self.filled, 0);
+        (self.from, self.filled) = (0, self.filled - self.from);
+        if self.filled == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
         }
-        let read = stream.read(&mut buffer[filled..]).await?;
+        let read = self.stream.read(&mut self.buffer[self.filled..]).await?;
         if read == 0 {
             return Err(Error::other("the connection has ended"));
         }
-        filled += read;
+        self.filled += read;
+        Ok(())
     }
+}
+
+/// Opens, then reads until the connection ends.
+async fn listen(plan: Rc<Plan>, figures: Rc<Figures>) -> std::io::Result<()> {
+    let path = if plan.hub { "/api/events/?types=bench:live" } else { "/sub" };
+    let mut session = Session::open(&plan.address, path).await?;
+    figures.sessions.set(figures.sessions.get() + 1);
+    loop {
+        let now = now_us();
+        session.read(|message| received(message, now, &figures)).await?;
+    }
+}
+
+/// Reads all that is stored of the type.
+async fn replay(plan: &Plan) -> std::io::Result<()> {
+    let began = Instant::now();
+    let mut session = Session::open(&plan.address, "/api/events/?types=bench:replay&since=0").await?;
+    let (mut events, mut last, mut wrong) = (0, 0, None);
+    while events < plan.sessions {
+        let read = session.read(|message| {
+            let Some(rest) = message.strip_prefix(b"{\"id\":\"") else { return };
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+            let id = digits.fold(0_u64, |id, digit| id * 10 + u64::from(digit - b'0'));
+            if id <= last {
+                wrong = Some(id);
+            }
+            (events, last) = (events + 1, id);
+        });
+        let left = Duration::from_secs(plan.seconds).saturating_sub(began.elapsed());
+        tokio::time::timeout(left, read)
+            .await
+            .map_err(|_| Error::other(format!("only {events} events have come")))?
+            .map_err(|e| Error::other(format!("{e} after {events} events")))?;
+        if let Some(id) = wrong {
+            return Err(Error::other(format!("out of order: {id}")));
+        }
+    }
+    writeln!(std::io::stdout(), "{:.2}", began.elapsed().as_secs_f64())
 }
 
 /// Where the payload of the first frame is, and where the next frame begins; `None` until it is whole.
@@ -128,10 +186,13 @@ fn frame(bytes: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
 }
 
 fn received(message: &[u8], now: u64, figures: &Figures) {
+    if message.starts_with(b"{\"control\":") {
+        return;
+    }
+    figures.received.set(figures.received.get() + 1);
     let Some(at) = message.windows(MARK.len()).position(|part| part == MARK) else { return };
     let digits = message[at + MARK.len()..].iter().take_while(|byte| byte.is_ascii_digit());
     let sent = digits.fold(0_u64, |time, digit| time * 10 + u64::from(digit - b'0'));
-    figures.received.set(figures.received.get() + 1);
     figures.took.borrow_mut().push(u32::try_from(now.saturating_sub(sent)).unwrap_or(u32::MAX));
 }
 
@@ -168,6 +229,9 @@ fn publish(plan: &Plan, first: u32, rate: u32, began: Instant) -> std::io::Resul
 
 /// Opens the sessions, publishes, and waits until what was published has arrived or does not come.
 async fn run(plan: Plan) -> std::io::Result<()> {
+    if matches!(plan.what, What::Replay) {
+        return replay(&plan).await;
+    }
     let (plan, figures) = (Rc::new(plan), Rc::<Figures>::default());
     let failed = Rc::new(RefCell::new(None));
     for n in 0..plan.sessions {
@@ -185,16 +249,17 @@ async fn run(plan: Plan) -> std::io::Result<()> {
     if figures.sessions.get() < plan.sessions {
         return Err(failed.take().unwrap_or_else(|| Error::other("the sessions do not open")));
     }
-    let Some(rate) = plan.rate else {
+    let What::Rate(rate) = plan.what else {
         writeln!(std::io::stdout(), "open {}", figures.sessions.get())?;
         tokio::time::sleep(Duration::from_secs(plan.seconds)).await;
+        writeln!(std::io::stdout(), "received {}", figures.received.get())?;
         return failed.take().map_or(Ok(()), Err);
     };
     let (done, mut published) = tokio::sync::oneshot::channel();
     let (hub, address, seconds) = (plan.hub, plan.address.clone(), plan.seconds);
     let began = Instant::now();
     std::thread::spawn(move || {
-        let plan = Plan { hub, address, sessions: 0, rate: Some(rate), seconds };
+        let plan = Plan { hub, address, sessions: 0, what: What::Rate(rate), seconds };
         let sent: std::io::Result<Vec<u64>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..PUBLISHERS)
                 .map(|n| {

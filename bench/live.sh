@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Measures the live side: 1000 sessions and 200, 400 and 600 messages of 150 bytes a second, from send to receipt,
-# beside nginx with nchan in the same run; what a delivery costs the hub, and what an idle session takes.
+# beside nginx with nchan in the same run; what a delivery costs the hub, what idle sessions take, and a session that
+# goes on over a million stored events, on both stores.
 #
-#   bench/live.sh             SESSIONS=1000 RATES="200 400 600" SECONDS_EACH=8 IDLE=5000 ROUNDS=3 bench/live.sh
+#   bench/live.sh
+#   SESSIONS=1000 RATES="200 400 600" SECONDS_EACH=8 IDLE=10000 REPLAY=1000000 ROUNDS=3 bench/live.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=bench/lib.sh
@@ -11,10 +13,11 @@ cd "$(dirname "$0")/.."
 sessions=${SESSIONS:-1000}
 rates=${RATES:-200 400 600}
 seconds=${SECONDS_EACH:-8}
-idle=${IDLE:-5000}
+idle=${IDLE:-10000}
+replay=${REPLAY:-1000000}
 
 need redis-server redis-cli curl nginx
-build listener
+build listener sender
 ulimit -n "$(ulimit -Hn)"
 
 start_redis live everysec
@@ -99,8 +102,14 @@ for rate in $rates; do
     [ "$lost" = 0 ] || fail "$lost deliveries are missing at $rate messages/s"
 done
 
-before=$(awk '/^VmRSS/ { print $2 }' "/proc/$hub_pid/status")
-"$tools/listener" hub "$hub" "$idle" idle 3 >"$folder/idle.log" 2>&1 &
+# memory NAME: kilobytes of the hub by a line of its status.
+memory() { awk -v name="$1:" '$1 == name { print $2 }' "/proc/$hub_pid/status"; }
+
+# Another hub: what an earlier load left in the allocator would hide what sessions take.
+stop "$hub_pid"
+start_hub live "redis://127.0.0.1:$port"
+before=$(memory VmRSS)
+"$tools/listener" hub "$address" "$idle" idle 3 >"$folder/idle.log" 2>&1 &
 listener_pid=$!
 pids+=("$listener_pid")
 for ((i = 0; i < 600; i++)); do
@@ -108,5 +117,26 @@ for ((i = 0; i < 600; i++)); do
     kill -0 "$listener_pid" 2>/dev/null || fail "idle sessions do not open" "$folder/idle.log"
     sleep 0.05
 done
-after=$(awk '/^VmRSS/ { print $2 }' "/proc/$hub_pid/status")
+grep -q '^open' "$folder/idle.log" || fail "idle sessions do not open" "$folder/idle.log"
+after=$(memory VmRSS)
+descriptors=("/proc/$hub_pid/fd/"*)
 report "memory of a session, $idle idle ones" "$(calc "($after - $before) * 1.024 / $idle")" kB '<=' 15
+report "memory of the hub with them" "$(rss_mb "$hub_pid")" MB '<=' 200 "${#descriptors[@]} descriptors"
+stop "$listener_pid"
+stop "$hub_pid"
+
+for store in redis embedded; do
+    url="redis://127.0.0.1:$port"
+    [ "$store" = redis ] || url="embedded:$folder/replay"
+    start_hub "replay-$store" "$url"
+    register bench:replay
+    send fill bench:replay "$replay" 1000
+    report "$store: $replay events sent in batches of 1000" "$(calc "$send_rate" '%.0f')" /s
+    forget_peak "$hub_pid"
+    before=$(memory VmRSS)
+    took=$("$tools/listener" hub "$address" "$replay" replay 300 2>&1) || fail "the replay on $store failed: $took"
+    report "$store: replayed to one session" "$(calc "$replay / $took" '%.0f')" /s
+    grown=$(calc "($(memory VmHWM) - $before) / 1024" '%.0f')
+    report "$store: the hub's memory grew by" "$grown" MB '<=' 64
+    stop "$hub_pid"
+done

@@ -1,5 +1,6 @@
 //! The composition root: puts the parts together, watches them, and takes them apart in order.
 
+mod announce;
 mod reload;
 mod secure;
 mod tls;
@@ -14,18 +15,20 @@ use crate::live::{BroadcastActor, CloseAll, TypeNames};
 use crate::registry::{RegistryActor, StopStreams, TypeView};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::RedisStore;
-use crate::store::{Appender, Drain, Store, StoreActor, StoreError};
-use crate::streams::SinkPool;
+use crate::store::{Appender, Drain, Measured, NodeId, Store, StoreActor, StoreError};
+use crate::streams::{Load, SinkPool};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use actix_web::{App, HttpServer, web};
+use announce::Announcer;
 use reload::Reload;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tls::Certificates;
 use tokio::sync::oneshot;
 use watch::Watch;
 
-pub use reload::Load;
+pub use reload::ReadSettings;
 
 /// Exit code after a core actor has died (`EX_SOFTWARE`).
 const DIED: i32 = 70;
@@ -61,6 +64,10 @@ impl TypeNames for TypeView {
     fn all(&self) -> Vec<TypeNo> {
         self.matching(&TypeFilter::any()).iter().map(|entry| entry.type_no).collect()
     }
+
+    fn count(&self) -> usize {
+        self.size()
+    }
 }
 
 /// The core actors.
@@ -70,6 +77,8 @@ struct Core {
     broadcast: Addr<BroadcastActor>,
     /// Those that streams run on.
     arbiters: Vec<(String, ArbiterHandle)>,
+    /// What streams hold together.
+    load: Load,
 }
 
 impl Core {
@@ -89,7 +98,7 @@ impl Core {
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run(settings: Settings, load: Load) -> Result<(), RunError> {
+pub async fn run(settings: Settings, load: ReadSettings) -> Result<(), RunError> {
     let certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let store = open(&settings)?;
     run_on(settings, store, certificates, load).await
@@ -100,17 +109,19 @@ async fn run_on(
     settings: Settings,
     store: Arc<dyn Store>,
     certificates: Option<Arc<Certificates>>,
-    load: Load,
+    load: ReadSettings,
 ) -> Result<(), RunError> {
     let access = Arc::new(Access::new(settings.tokens.clone()));
     let may_be_open = settings.http.any_host || settings.bind.iter().all(|address| address.ip().is_loopback());
     Reload { load, access: Arc::clone(&access), certificates: certificates.clone(), may_be_open }.at_hangup();
+    let store = Measured::over(store);
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
     let (core, appender) = start_core(&settings, &store, &view, &streams);
     let (progress, stopping) = (Arc::<Progress>::default(), Arc::new(AtomicBool::new(false)));
     let watch = core.watch(&progress);
     let state = AppState {
+        node: NodeId::new(rand::random()),
         http: Arc::new(settings.http.clone()),
         access,
         live: Arc::new(settings.live.clone()),
@@ -120,6 +131,7 @@ async fn run_on(
         types: view,
         clock: Arc::default(),
         feeds: Arc::default(),
+        outlook: Arc::new(http::Outlook::new(settings.store.max_backlog)),
         registry: core.registry.clone().into(),
         broadcast: core.broadcast.clone(),
         progress,
@@ -127,13 +139,16 @@ async fn run_on(
         in_flight: Arc::new(AtomicUsize::new(0)),
         in_flight_bytes: Arc::default(),
     };
-    let server = listen(&settings, state, certificates.as_ref())?;
+    let history = http::keep_history(state.clone());
+    let (server, addresses) = listen(&settings, state.clone(), certificates.as_ref())?;
     if let Some(certificates) = certificates {
         actix::spawn(certificates.watch());
     }
+    let announcer = Announcer::start(state, core.load.clone(), &addresses);
     raise_descriptor_limit(settings.live.max_sessions);
     let handle = server.handle();
     let running = actix::spawn(server);
+    actix::spawn(history);
     tokio::select! {
         () = stop_signal() => {}
         name = watch.until_one_dies() => {
@@ -145,14 +160,15 @@ async fn run_on(
     }
     stopping.store(true, Ordering::Release);
     log::info!("stopping: grace={:?}", settings.shutdown);
-    shut_down(&settings, core, store, handle).await?;
+    announcer.stopping();
+    shut_down(&settings, core, announcer, store, handle).await?;
     running.await.map_err(std::io::Error::other)??;
     log::info!("stopped");
     Ok(())
 }
 
 /// Takes as many file descriptors as the system lets this process have, and says when sessions may run
-/// out of them: each takes two (its socket, and the duplicate that a stalled one is cut by).
+/// out of them.
 fn raise_descriptor_limit(sessions: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -160,10 +176,11 @@ fn raise_descriptor_limit(sessions: usize) {
         // What cannot be raised stays as it was, and is reported below.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
-    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(1000);
+    let each = u64::try_from(http::descriptors_each()).unwrap_or(2);
+    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(each).saturating_add(1000);
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
         log::warn!(
-            "few file descriptors for live.max_sessions: limit={limit} wanted={wanted}; raise LimitNOFILE or ulimit -n"
+            "too few file descriptors for live.max_sessions, raise LimitNOFILE or ulimit -n: limit={limit} wanted={wanted}"
         );
     }
 }
@@ -191,10 +208,11 @@ fn start_core(
     let (registry_view, live_view) = (view.clone(), view.clone());
     let (pool, streams) = (SinkPool::new(Arc::clone(streams), settings.stream_workers), Arc::clone(streams));
     let live = settings.live.clone();
-    let arbiters = pool.arbiters();
+    let (arbiters, load) = (pool.arbiters(), pool.load());
     let core = Core {
         store,
         arbiters,
+        load,
         registry: RegistryActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             RegistryActor::new(for_registry, streams, registry_view, pool)
         }),
@@ -209,7 +227,8 @@ fn listen(
     settings: &Settings,
     state: AppState,
     certificates: Option<&Arc<Certificates>>,
-) -> Result<actix_web::dev::Server, RunError> {
+) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), RunError> {
+    let node = state.node.clone();
     let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let bound = match certificates {
         None => listen_plainly(settings, state),
@@ -217,8 +236,8 @@ fn listen(
     };
     let (server, addresses) = bound.map_err(|cause| RunError::Bind { address, cause })?;
     let tls = certificates.is_some();
-    for address in addresses {
-        log::info!("listening: address={address} tls={tls} version={}", env!("CARGO_PKG_VERSION"));
+    for address in &addresses {
+        log::info!("listening: address={address} tls={tls} version={} node={node}", env!("CARGO_PKG_VERSION"));
     }
     let local = settings.bind.iter().all(|address| address.ip().is_loopback());
     let proxied = settings.http.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
@@ -227,13 +246,10 @@ fn listen(
             "requests and their tokens can be read on their way: set http.tls, or http.public_url of a proxy with TLS"
         );
     }
-    Ok(server)
+    Ok((server, addresses))
 }
 
-fn listen_plainly(
-    settings: &Settings,
-    state: AppState,
-) -> std::io::Result<(actix_web::dev::Server, Vec<std::net::SocketAddr>)> {
+fn listen_plainly(settings: &Settings, state: AppState) -> std::io::Result<(actix_web::dev::Server, Vec<SocketAddr>)> {
     let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(http::configure))
         .workers(settings.http_workers)
         .client_request_timeout(settings.client_timeout)
@@ -247,10 +263,11 @@ fn listen_plainly(
 }
 
 /// Not ready, stop accepting, close sessions, answer what is in flight, flush the store, let streams
-/// finish or give back, close the store.
+/// finish or give back, leave the list of nodes, close the store.
 async fn shut_down(
     settings: &Settings,
     core: Core,
+    announcer: Announcer,
     store: Arc<dyn Store>,
     server: actix_web::dev::ServerHandle,
 ) -> Result<(), RunError> {
@@ -261,11 +278,12 @@ async fn shut_down(
     let _ = accepting.await;
     let (done, drained) = oneshot::channel();
     if core.store.send(Drain(done)).await.is_err() || drained.await.is_err() {
-        log::error!("the store actor was gone before it was flushed; events without an answer may be lost");
+        log::error!("the store actor was gone before it was flushed, events without an answer may be lost");
     }
     if core.registry.send(StopStreams { grace: settings.shutdown }).await.is_err() {
-        log::warn!("streams were not stopped in order; what they held is delivered after its lease");
+        log::warn!("streams were not stopped in order, what they held is delivered after its lease");
     }
+    announcer.end().await;
     store.close().await?;
     Ok(())
 }
@@ -281,7 +299,7 @@ async fn stop_signal() {
             }
         }
         Err(e) => {
-            log::error!("cannot listen for SIGTERM: error={e}");
+            log::error!("cannot listen for SIGTERM: error=\"{e}\"");
             let _ = tokio::signal::ctrl_c().await;
         }
     }

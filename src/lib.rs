@@ -19,6 +19,9 @@
 //! | [`http`] | one file a resource; problem documents; sessions |
 //! | [`access`] | tokens, their scopes and limits |
 //! | [`alive`] | whether the parts still get anything done |
+//! | [`measure`] | what is counted, and how `/metrics` shows it |
+//! | [`logs`] | the form of log lines, and which request they are about |
+//! | `trust` | whom TLS connections trust |
 //! | [`config`] | settings: defaults, file, environment |
 //! | [`app`] | puts it together, and takes it apart in order |
 
@@ -30,6 +33,9 @@ pub mod error;
 pub mod event;
 pub mod http;
 pub mod live;
+pub mod logs;
+pub mod measure;
 pub mod registry;
 pub mod store;
 pub mod streams;
+mod trust;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use event_source_api::access::{Scope, TokenHash, generate};
-use event_source_api::{app, config::Settings};
+use event_source_api::{app, config::Settings, logs};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,10 +47,6 @@ fn token_name(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("must be 1 to 64 of letters, digits, '.', '_' and '-'".to_owned()) }
 }
 
-/// What is logged without RUST_LOG: the hub's own facts, and only the worries of the crates it is built on. Not
-/// lapin's: it logs returned messages whole, payload included, and what the hub says of them is enough.
-const DEFAULT_LOG: &str = "warn,lapin=off,event_source_api=info";
-
 /// Exit code for settings that cannot be used (`EX_CONFIG`).
 const BAD_SETTINGS: u8 = 78;
 
@@ -72,8 +68,7 @@ fn serve(file: Option<PathBuf>) -> ExitCode {
         Ok(settings) => settings,
         Err(e) => return fail(&e, BAD_SETTINGS),
     };
-    let env = env_logger::Env::default().default_filter_or(DEFAULT_LOG);
-    env_logger::Builder::from_env(env).format_timestamp_millis().init();
+    logs::start();
     match actix::System::new().block_on(app::run(settings, Arc::new(load))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e @ app::RunError::Setting(_)) => fail(&e, BAD_SETTINGS),

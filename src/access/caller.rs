@@ -65,6 +65,16 @@ impl Caller {
         self.limit(None).unwrap_or_else(TypeFilter::any)
     }
 
+    /// Adds a text that is the same only for callers who get the same of whatever they ask for.
+    pub fn write_limits(&self, key: &mut String) {
+        let Some(token) = &self.0 else { return };
+        // Neither a client nor a pattern has a line end in it, and a URL has none either.
+        for limit in [token.client.as_ref().map(ToString::to_string), token.types.as_ref().map(|types| types.key())] {
+            key.push('\n');
+            key.push_str(limit.as_deref().unwrap_or_default());
+        }
+    }
+
     fn types(&self) -> Option<&Arc<TypeFilter>> {
         self.0.as_ref()?.types.as_ref()
     }

@@ -6,12 +6,12 @@ use crate::config::{BadSetting, Settings};
 use std::sync::Arc;
 
 /// Reads the settings as they are now.
-pub type Load = Arc<dyn Fn() -> Result<Settings, BadSetting> + Send + Sync>;
+pub type ReadSettings = Arc<dyn Fn() -> Result<Settings, BadSetting> + Send + Sync>;
 
 /// What can be changed while the hub runs.
 pub(super) struct Reload {
     /// How the settings are read.
-    pub load: Load,
+    pub load: ReadSettings,
     /// The tokens.
     pub access: Arc<Access>,
     /// The certificate, under TLS.
@@ -80,7 +80,7 @@ mod tests {
         let some = format!(r#"[{{"name":"a","sha256":"{hash}","scopes":["send"]}}]"#);
         let access = Arc::new(Access::new(Settings::load(None, environment(&some)).unwrap().tokens));
         let reload = |tokens: &'static str, may_be_open| {
-            let load: Load = Arc::new(move || Settings::load(None, environment(tokens)));
+            let load: ReadSettings = Arc::new(move || Settings::load(None, environment(tokens)));
             Reload { load, access: Arc::clone(&access), certificates: None, may_be_open }.all();
         };
         reload("[]", false);

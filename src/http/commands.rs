@@ -105,7 +105,7 @@ async fn mark(door: Door, caller: Caller, marks: Vec<(String, ClientId)>) -> Vec
     let requests: Vec<_> = asked.iter().flatten().flatten().cloned().collect();
     let known = if requests.is_empty() { Ok(Vec::new()) } else { door.store.mark(&requests).await };
     if let Err(e) = &known {
-        log::warn!("marks of a live session were not stored: marks={} error={e}", requests.len());
+        log::warn!("marks of a live session were not stored: marks={} error=\"{e}\"", requests.len());
     }
     let mut known = known.map(Vec::into_iter);
     let answers = marks.iter().zip(asked).map(|((id, client), asked)| match (asked, &mut known) {

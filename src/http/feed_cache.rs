@@ -82,7 +82,8 @@ impl Feeds {
 }
 
 /// Answers that are worked out once for all who ask for the same before the work begins. Whoever asks while it is under
-/// way waits for the next time, since the answer may be older than the question.
+/// way waits for the next time, since the answer may be older than the question. What is kept is bounded by those who
+/// ask: without them there is nothing.
 pub struct Flights<T>(Arc<DashMap<String, Vec<Seat<T>>>>);
 
 type Seat<T> = oneshot::Sender<Turn<T>>;
@@ -108,20 +109,25 @@ impl<T> Default for Flights<T> {
 }
 
 impl<T: Clone> Flights<T> {
+    /// Joins those who wait; `None` when the answer is not being worked out.
+    fn wait_for(&self, key: &str) -> Option<oneshot::Receiver<Turn<T>>> {
+        let mut waiting = self.0.get_mut(key)?;
+        let (seat, turn) = oneshot::channel();
+        waiting.push(seat);
+        Some(turn)
+    }
+
     /// The answer to `key`, by `work` or by that of another who asks for the same. `work` must be a future that does
     /// nothing before it is first polled.
     pub async fn share(&self, key: String, work: impl Future<Output = T>) -> T {
         let lead = loop {
-            let turn = match self.0.entry(key.clone()) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Vec::new());
-                    break Lead { flights: Arc::clone(&self.0), key: Some(key) };
-                }
-                Entry::Occupied(mut waiting) => {
-                    let (seat, turn) = oneshot::channel();
-                    waiting.get_mut().push(seat);
-                    turn
-                }
+            let Some(turn) = self.wait_for(&key) else {
+                match self.0.entry(key.clone()) {
+                    // Somebody else was faster.
+                    Entry::Occupied(_) => continue,
+                    Entry::Vacant(vacant) => vacant.insert(Vec::new()),
+                };
+                break Lead { flights: Arc::clone(&self.0), key: Some(key) };
             };
             match turn.await {
                 Ok(Turn::Landed(answer)) => return answer,
@@ -130,6 +136,8 @@ impl<T: Clone> Flights<T> {
                 Err(_) => {}
             }
         };
+        // Whoever asks in this turn of the thread is taken along: the fewer looks, the less each answer costs.
+        tokio::task::yield_now().await;
         let passengers = lead.board();
         let answer = work.await;
         for seat in passengers {

@@ -58,7 +58,7 @@ impl Waiting {
     pub async fn start(state: &AppState, types: Option<&TypeFilter>) -> Option<Self> {
         let filter = types.map_or_else(TypeFilter::any, Clone::clone);
         // Its queue is emptied at each look, so nothing has to be cut.
-        Inbox::open(&live::door(state), filter, None, Box::new(|| ())).await.ok().map(|(inbox, _)| Self(inbox))
+        Inbox::open(&live::door(state), filter, None, Box::new(|| true)).await.ok().map(|(inbox, _)| Self(inbox))
     }
 
     /// Waits until an event was committed that a feed can show, for at most `time`. False when there was none, or the

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 /// Where the API starts.
 pub const API: &str = "/api/events";
+/// Where feeds are.
+pub const FEED: &str = "/api/events/feed";
 /// A `Link` header beyond this is left out, for proxies and clients refuse heads of that size; the
 /// links stand in the body in any case.
 const MAX_HEADER: usize = 16 << 10;
@@ -36,6 +38,11 @@ impl<'a> Base<'a> {
             }
         };
         Self { scheme, rest }
+    }
+
+    /// Independent of request and settings.
+    pub fn into_owned(self) -> Base<'static> {
+        Base { scheme: self.scheme, rest: Cow::Owned(self.rest.into_owned()) }
     }
 
     /// Appends it.

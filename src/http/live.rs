@@ -1,7 +1,7 @@
 //! `GET /api/events`: a live session when it is asked for, else the API's entry document.
 
 use super::links::{API, Base, Link, write_links};
-use super::{AppState, Problem, accept, session, sse};
+use super::{AppState, Problem, accept, opening, session, sse};
 use crate::access::{Caller, Pass};
 use crate::live::Door;
 use actix_web::http::{Method, header};
@@ -17,6 +17,7 @@ const LINKS: &[(&str, &str)] = &[
     ("feed", "/feed/hour/current"),
     ("streams", "/streams"),
     ("discarded", "/discarded"),
+    ("nodes", "/nodes"),
 ];
 
 /// `GET /api/events` and `/api/events/`.
@@ -35,6 +36,8 @@ pub async fn entry(
     if get && accept::wants_events(&req) {
         return Ok(sse::start(&req, &state.http, &door(&state), pass).await?);
     }
+    // A malformed filter or cursor is told here, too: who tries a URL with a plain client learns what it is worth.
+    opening::asked(&req)?;
     Ok(document(&req, &state))
 }
 

@@ -39,13 +39,14 @@ pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door, caller: &
     let socket = req.conn_data::<PeerSocket>().cloned();
     let cut: Cut = match socket.clone() {
         Some(socket) => Box::new(move || socket.cut()),
-        None => Box::new(|| {}),
+        None => Box::new(|| true),
     };
     let (inbox, resumed) = Inbox::open(door, filter, since, cut).await.map_err(|error| match error {
         OpenError::Refused(refused) => {
             let code = match refused {
                 Refused::TooMany => Code::TooManySessions,
                 Refused::Stopping => Code::ShuttingDown,
+                Refused::Unavailable => Code::StoreUnavailable,
             };
             ApiError::new(code, refused.to_string())
         }
@@ -58,7 +59,10 @@ pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door, caller: &
 }
 
 /// The `types` and the cursor of a request; absent types mean every type.
-fn asked(req: &HttpRequest) -> Result<(TypeFilter, Option<EventId>), ApiError> {
+///
+/// # Errors
+/// 400 for a malformed filter or cursor.
+pub fn asked(req: &HttpRequest) -> Result<(TypeFilter, Option<EventId>), ApiError> {
     let [types, since] = params::query(req.query_string(), &["types", "since"])?;
     let filter = types
         .map_or_else(|| Ok(TypeFilter::any()), |types| types.parse().map_err(|e| ApiError::parameter("types", e)))?;

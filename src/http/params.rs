@@ -2,6 +2,8 @@
 
 use crate::error::ApiError;
 use crate::event::ClientId;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use url::form_urlencoded;
 
 /// The values of the parameters `names`, decoded, in the order of the names. Others are left alone, as
@@ -20,6 +22,17 @@ pub fn query<const N: usize>(text: &str, names: &[&str; N]) -> Result<[Option<St
         }
     }
     Ok(values)
+}
+
+/// A segment of a path, decoded. What is not UTF-8 then becomes replacement characters, which no name has.
+pub fn segment(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// The 404 of a path at which there is no resource.
+pub fn nowhere(path: &str) -> ApiError {
+    let path: String = path.chars().take(200).collect();
+    ApiError::not_found(format!("there is nothing at {path}"))
 }
 
 /// # Errors

@@ -6,7 +6,7 @@ use super::{AppState, Problem, answer, body};
 use crate::access::Caller;
 use crate::error::{ApiError, FieldError};
 use crate::event::{EventType, Malformed, StreamName, Ttl};
-use crate::registry::{Learn, Register, TypeEntry, Unregister};
+use crate::registry::{Learn, Register, Registered, TypeEntry, Unregister};
 use crate::streams::{Secrets, StreamSettings, StreamSpec, parse_streams};
 use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -24,6 +24,8 @@ pub async fn put(
     let register = read(body::text(&body)?, state.http.max_depth, &state.streams)?;
     caller.check_type(&register.name)?;
     let done = state.registry.register.send(register).await??;
+    let Registered { created, entry, .. } = &done;
+    log::info!("type registered: type={} created={created} streams={}", entry.name, entry.streams.len());
     let base = Base::of(&req, &state.http);
     let mut out = Vec::with_capacity(512);
     write_type(&done.entry, &done.new_secrets, &base, &mut out);
@@ -93,7 +95,8 @@ pub async fn delete(
     body::discard(&req, payload, &state.http).await;
     let name = name(&path.0)?;
     caller.check_type(&name)?;
-    state.registry.unregister.send(Unregister(name)).await??;
+    state.registry.unregister.send(Unregister(name.clone())).await??;
+    log::info!("type deleted: type={name}");
     Ok(HttpResponse::NoContent().finish())
 }
 

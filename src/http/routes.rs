@@ -2,9 +2,10 @@
 //! its doors ([`doors`](super::doors)).
 
 use super::doors::{Doors, ENTRY};
+use super::links::FEED;
 use super::{
-    Problem, admission, attempts, authorise, clients, dead, discarded, event, feed, health, live, marks, register,
-    replay, send, sign_in, streams,
+    Problem, admission, attempts, authorise, clients, dead, discarded, event, feed, health, live, marks, metrics,
+    nodes, overview, params, register, replay, request, send, sign_in, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::body::BoxBody;
@@ -12,18 +13,30 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, HttpRequest, HttpResponse, Resource, ResponseError, web};
+use actix_web::{Error, HttpRequest, HttpResponse, Resource, ResponseError, guard, web};
 use std::rc::Rc;
 
 /// Mounts everything, behind admission. The app must have the `AppState` as `web::Data`.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::scope("").wrap(from_fn(admission::admit)).configure(resources).default_service(web::to(nowhere)));
+    let scope = web::scope("").wrap(from_fn(admission::admit)).wrap(from_fn(request::around));
+    cfg.service(scope.configure(resources).default_service(web::to(nowhere)));
 }
 
 fn resources(cfg: &mut web::ServiceConfig) {
     // First, and without a pattern: what is asked most.
     let send = "/api/events/send";
     cfg.service(methods(web::resource(send), send, "POST, OPTIONS").route(web::post().to(send::send)));
+    // What is asked next most, told by its beginning; the path it reads by itself.
+    let looks = web::Data::new(feed::Looks::default());
+    let read = guard::Any(guard::Get()).or(guard::Head());
+    let feeds = web::scope(FEED).guard(read).app_data(looks).default_service(web::to(feed::get));
+    // The same needs, with a client and without.
+    let doors = Rc::new(Doors::of("/api/events/feed/{slice}/{at}", READ));
+    cfg.service(
+        feeds.wrap(from_fn(move |req: ServiceRequest, next: Next<BoxBody>| {
+            authorise::enter(Rc::clone(&doors), req, next)
+        })),
+    );
     cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
     cfg.service(
         readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
@@ -33,8 +46,9 @@ fn resources(cfg: &mut web::ServiceConfig) {
             .route(web::delete().to(register::delete)),
     );
     cfg.service(readable("/api/events/discarded", READ, discarded::list));
-    cfg.service(readable("/api/events/feed/{slice}/{at}", READ, feed::all));
-    cfg.service(readable("/api/events/feed/{slice}/{at}/client/{client}", READ, feed::of_client));
+    cfg.service(readable("/api/events/nodes", READ, nodes::list));
+    cfg.service(resource("/api/events/feed/{slice}/{at}", READ));
+    cfg.service(resource("/api/events/feed/{slice}/{at}/client/{client}", READ));
     cfg.service(readable("/api/events/clients/{client}", READ, clients::get));
     cfg.service(readable("/api/events/streams", READ, streams::list));
     cfg.service(
@@ -60,12 +74,14 @@ fn resources(cfg: &mut web::ServiceConfig) {
             .route(web::delete().to(marks::delete)),
     );
     cfg.service(readable("/api/events/{id:[0-9]+}", READ, event::get));
+    cfg.service(readable("/api/events/overview", READ, overview::get));
     cfg.service(readable(ENTRY, READ, live::entry));
     cfg.service(
         readable("/api/session", "GET, HEAD, POST, DELETE, OPTIONS", sign_in::get)
             .route(web::post().to(sign_in::post))
             .route(web::delete().to(sign_in::delete)),
     );
+    cfg.service(readable("/metrics", READ, metrics::get));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
     cfg.service(
@@ -120,6 +136,5 @@ fn methods(resource: Resource, path: &'static str, allow: &'static str) -> Resou
 }
 
 async fn nowhere(req: HttpRequest) -> HttpResponse {
-    let path: String = req.path().chars().take(200).collect();
-    Problem(ApiError::not_found(format!("there is nothing at {path}"))).error_response()
+    Problem(params::nowhere(req.path())).error_response()
 }

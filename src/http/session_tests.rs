@@ -354,9 +354,7 @@ async fn a_reader_that_was_too_slow_is_told_where_to_go_on() {
     for run in runs {
         server.rig.say(vec![run]).await;
     }
-    while server.rig.feed.capacity() < server.rig.feed.max_capacity() {
-        tokio::task::yield_now().await;
-    }
+    server.rig.heard().await;
     // Flooded with sixteen megabytes, it begins to read when it has been given up, and before it is cut.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let close = loop {

@@ -1,6 +1,7 @@
-//! What every connection gets when it is accepted: socket options, and a second descriptor of its socket,
-//! by which a peer that has stalled can be let go from outside its connection's task.
+//! What every connection gets when it is accepted: socket options, and a way to its socket by which a peer that
+//! has stalled can be let go from outside its connection's task.
 
+use super::descriptor::Descriptor;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, Socket, TcpKeepalive};
@@ -8,7 +9,6 @@ use std::any::Any;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long written bytes may stay unacknowledged, and a peer's window shut, before the connection is reset.
@@ -28,7 +28,7 @@ type TlsStream = actix_tls::accept::rustls_0_23::TlsStream<TcpStream>;
 /// A connection's socket, in the connection's data.
 #[derive(Clone)]
 pub struct PeerSocket {
-    socket: Arc<Socket>,
+    socket: Descriptor,
     tls: bool,
 }
 
@@ -41,15 +41,15 @@ pub fn on_connect(io: &dyn Any, data: &mut Extensions) {
     } else {
         return;
     };
-    // A connection without an option, or without a second descriptor, still works.
+    // A connection without an option, or that cannot be reached from outside, still works.
     if let Err(e) = set_options(tcp) {
-        log::debug!("socket options were not set: error={e}");
+        log::debug!("socket options were not set: error=\"{e}\"");
     }
-    match tcp.as_fd().try_clone_to_owned() {
-        Ok(descriptor) => {
-            data.insert(PeerSocket { socket: Arc::new(Socket::from(descriptor)), tls });
+    match Descriptor::of(tcp.as_fd()) {
+        Ok(socket) => {
+            data.insert(PeerSocket { socket, tls });
         }
-        Err(e) => log::warn!("a connection has no second descriptor and cannot be cut: error={e}"),
+        Err(e) => log::warn!("a connection cannot be cut if it stalls: error=\"{e}\""),
     }
 }
 
@@ -71,27 +71,44 @@ impl PeerSocket {
 
     /// The address that its peer has connected to.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()?.as_socket()
+        // Asked when it is needed, which is seldom.
+        self.socket.open().ok()??.local_addr().ok()?.as_socket()
     }
 
     /// Bounds what the kernel holds for a peer that reads slowly.
     pub fn bound_send_buffer(&self) {
-        if let Err(e) = self.socket.set_send_buffer_size(LIVE_SEND_BUFFER) {
-            log::debug!("send buffer was not bounded: error={e}");
-        }
+        self.reach("bounding its send buffer", |socket| socket.set_send_buffer_size(LIVE_SEND_BUFFER));
     }
 
-    /// Ends the connection at once, whatever its task is doing.
-    pub fn cut(&self) {
-        // An error says that it has ended already.
-        let _ = self.socket.shutdown(Shutdown::Both);
+    /// Ends the connection at once, whatever its task is doing. False when it could not be reached: it may be tried
+    /// again.
+    pub fn cut(&self) -> bool {
+        self.reach("cutting it", |socket| socket.shutdown(Shutdown::Both))
     }
 
     /// Says that nothing more will be sent, once what was written so far has been. Not under TLS, where the
     /// connection itself must say so.
     pub fn finish(&self) {
         if !self.tls {
-            let _ = self.socket.shutdown(Shutdown::Write);
+            self.reach("ending it", |socket| socket.shutdown(Shutdown::Write));
+        }
+    }
+
+    /// Does something to the socket, if it is still there. False when nobody knows whether it is.
+    fn reach(&self, what: &str, act: impl FnOnce(&Socket) -> io::Result<()>) -> bool {
+        match self.socket.open() {
+            Ok(Some(socket)) => {
+                if let Err(e) = act(&socket) {
+                    // What has ended already needs nothing.
+                    log::debug!("a connection has ended: what=\"{what}\" error={e}");
+                }
+                true
+            }
+            Ok(None) => true,
+            Err(e) => {
+                log::warn!("a connection is out of reach: what=\"{what}\" error={e}");
+                false
+            }
         }
     }
 
@@ -100,14 +117,15 @@ impl PeerSocket {
     /// not.
     pub async fn gone(&self) {
         if let Err(e) = self.until_closed().await {
-            log::debug!("a connection cannot be watched: error={e}");
+            log::debug!("a connection cannot be watched: error=\"{e}\"");
             std::future::pending().await
         }
     }
 
     async fn until_closed(&self) -> io::Result<()> {
         // A descriptor of its own, for the reactor knows each by its number.
-        let socket = TcpStream::from_std(self.socket.try_clone()?.into())?;
+        let Some(socket) = self.socket.open()? else { return Ok(()) };
+        let socket = TcpStream::from_std(socket.into())?;
         let mut byte = [0];
         loop {
             match socket.peek(&mut byte).await {

@@ -1,11 +1,11 @@
 //! What every handler is given.
 
-use super::{Feeds, StoreClock};
+use super::{Feeds, Outlook, Problem, StoreClock};
 use crate::access::Access;
 use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
-use crate::registry::{DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
-use crate::store::{Appender, Store};
+use crate::registry::{CatchUp, DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
+use crate::store::{Appender, NodeId, Store};
 use crate::streams::StreamSettings;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Recipient};
@@ -43,6 +43,8 @@ pub struct HttpSettings {
 /// Shared by all workers of a process; each worker clones it once.
 #[derive(Clone)]
 pub struct AppState {
+    /// Which node this is.
+    pub node: NodeId,
     /// Settings of the HTTP side.
     pub http: Arc<HttpSettings>,
     /// Who may do what.
@@ -61,6 +63,8 @@ pub struct AppState {
     pub clock: Arc<StoreClock>,
     /// What readers of the same feed share.
     pub feeds: Arc<Feeds>,
+    /// How the hub does, for `/metrics` and the overview.
+    pub outlook: Arc<Outlook>,
     /// For registrations.
     pub registry: RegistryHandle,
     /// For live sessions.
@@ -73,6 +77,19 @@ pub struct AppState {
     pub in_flight: Arc<AtomicUsize>,
     /// Bytes of their bodies that have arrived.
     pub in_flight_bytes: Arc<AtomicUsize>,
+}
+
+impl AppState {
+    /// Makes sure that the types are those that there are: costs nothing, unless this node has stood still.
+    ///
+    /// # Errors
+    /// 503 when it has, and the store does not say what has changed.
+    pub async fn up_to_date(&self) -> Result<(), Problem> {
+        if !self.types.is_current() {
+            self.registry.catch_up.send(CatchUp).await??;
+        }
+        Ok(())
+    }
 }
 
 /// What HTTP says to the RegistryActor: an address a message, so that this layer knows the messages and
@@ -89,6 +106,8 @@ pub struct RegistryHandle {
     pub delete_stream: Recipient<DeleteStream>,
     /// Hands over records that this node had not seen.
     pub learn: Recipient<Learn>,
+    /// Asks the store for changes after a standstill.
+    pub catch_up: Recipient<CatchUp>,
     /// Asks how this node's streams do.
     pub statuses: Recipient<Statuses>,
 }
@@ -101,12 +120,14 @@ where
         + Handler<Tune>
         + Handler<DeleteStream>
         + Handler<Learn>
+        + Handler<CatchUp>
         + Handler<Statuses>,
     A::Context: ToEnvelope<A, Register>
         + ToEnvelope<A, Unregister>
         + ToEnvelope<A, Tune>
         + ToEnvelope<A, DeleteStream>
         + ToEnvelope<A, Learn>
+        + ToEnvelope<A, CatchUp>
         + ToEnvelope<A, Statuses>,
 {
     fn from(addr: Addr<A>) -> Self {
@@ -116,6 +137,7 @@ where
             tune: addr.clone().recipient(),
             delete_stream: addr.clone().recipient(),
             learn: addr.clone().recipient(),
+            catch_up: addr.clone().recipient(),
             statuses: addr.recipient(),
         }
     }

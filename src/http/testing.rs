@@ -1,7 +1,7 @@
 //! What tests of handlers stand on: the hub's parts, put together over an embedded store in a temporary
 //! folder.
 
-use super::{AppState, HttpSettings, StoreClock, configure};
+use super::{AppState, HttpSettings, Outlook, StoreClock, configure};
 use crate::event::*;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::*;
@@ -128,6 +128,7 @@ impl Hub {
         let registry = RegistryActor::new(store.shared(), Arc::clone(&streams), types.clone(), pool).start();
         let broadcast = BroadcastActor::new(store.shared(), Arc::new(types.clone()), live.clone()).start();
         let state = AppState {
+            node: NodeId::new(7),
             http: Arc::new(http),
             access: Arc::default(),
             live: Arc::new(live),
@@ -138,6 +139,7 @@ impl Hub {
             types,
             clock: Arc::new(StoreClock::default()),
             feeds: Arc::default(),
+            outlook: Arc::new(Outlook::new(1_000_000)),
             broadcast,
             progress: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),

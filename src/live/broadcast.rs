@@ -1,18 +1,19 @@
 //! The BroadcastActor: the way of a commit from the store to the sessions.
 
+use super::attend::Pending;
 use super::fanout::EncodedRun;
 use super::gap::SEQUENCES;
+use super::interest::Interest;
+use super::pace::{Pace, Turn};
 use super::queue::Stand;
 use super::recovery::Recovery;
 use super::sessions::Sessions;
 use super::track::{Arrival, Track};
-use super::{
-    Attach, CloseAll, CountSessions, LiveEvent, LiveSettings, Refilter, Refused, Standing, Subscribe, TypeNames,
-    Unsubscribe,
-};
+use super::{CloseAll, CountSessions, LiveEvent, LiveSettings, TypeNames, Unsubscribe};
 use crate::alive::Alive;
 use crate::event::{EventId, EventType, Position, Ttl, TypeNo, envelope};
-use crate::store::{Live, LiveRun, Store};
+use crate::measure::LIVE;
+use crate::store::{Live, LiveRun, Partitions, Store};
 use actix::prelude::*;
 use bytestring::ByteString;
 use futures_util::stream;
@@ -36,6 +37,8 @@ pub struct BroadcastActor {
     pub(super) types: Arc<dyn TypeNames>,
     /// Taken at the start.
     feed: Option<mpsc::Receiver<Live>>,
+    /// Commits from the feed that wait for their turn: to everything else here they have not come yet.
+    pace: Pace,
     pub(super) sessions: Sessions,
     pub(super) tracks: HashMap<TypeNo, Track>,
     /// Types that the store knew before this node's view did.
@@ -44,6 +47,11 @@ pub struct BroadcastActor {
     /// the store could not be asked; then a type begins with its first run.
     pub(super) start: Option<Position>,
     pub(super) recovery: Recovery,
+    pub(super) interest: Interest,
+    /// Sessions that wait for partitions: each once, or twice when it also changes its types.
+    pub(super) pending: Vec<Pending>,
+    /// Ask for nothing that was refused before.
+    pub(super) attend_after: Option<Instant>,
 }
 
 impl BroadcastActor {
@@ -64,15 +72,33 @@ impl BroadcastActor {
             store,
             types,
             feed: Some(feed),
+            pace: Pace::default(),
             sessions: Sessions::new(settings.max_sessions, settings.heartbeat * 2),
             tracks: HashMap::new(),
             learned: HashMap::new(),
             start: None,
             recovery: Recovery::default(),
+            interest: Interest::default(),
+            pending: Vec::new(),
+            attend_after: None,
         }
     }
 
-    /// Runs that were committed together.
+    /// Hands on what goes out now, or comes back when it does.
+    fn turn(&mut self, turn: Turn, ctx: &mut Context<Self>) {
+        match turn {
+            Turn::Now(runs) => self.commit(runs, ctx),
+            Turn::After(pause) => {
+                ctx.run_later(pause, |actor, ctx| {
+                    let turn = actor.pace.due(Instant::now());
+                    actor.turn(turn, ctx);
+                });
+            }
+            Turn::Later => {}
+        }
+    }
+
+    /// Runs that go out together, in the order in which they came.
     fn commit(&mut self, runs: Vec<LiveRun>, ctx: &mut Context<Self>) {
         let mut ready = Vec::with_capacity(runs.len());
         for run in runs {
@@ -88,7 +114,7 @@ impl BroadcastActor {
             match track.arrive(run, wanted) {
                 Arrival::Next(run) => {
                     if let (true, Some(name)) = (wanted, name) {
-                        ready.push(encode(name, run));
+                        add(&mut ready, encode(name, run));
                     }
                 }
                 Arrival::Gap => self.recovery.gap(type_no),
@@ -110,12 +136,18 @@ impl BroadcastActor {
         if runs.is_empty() {
             return;
         }
+        for first in runs.iter().filter_map(|run| run.events.first()) {
+            LIVE.lag.since(first.id.ms());
+        }
         let now = Instant::now();
-        for (id, refused) in self.sessions.hand_on(runs, now) {
+        let handed = self.sessions.hand_on(runs, now);
+        self.pace.went_out(handed.taken, now);
+        for (id, refused) in handed.refused {
             // Every type has been queued up to where it stands, but for what was refused just now.
-            let mut reached: HashMap<_, _> = self.tracks.iter().map(|(ty, track)| (*ty, track.last())).collect();
-            reached.extend(refused);
             let floor = self.start.unwrap_or(Position::MAX);
+            let stands = self.tracks.iter().map(|(ty, track)| (*ty, track.last()));
+            let mut reached: HashMap<_, _> = stands.filter(|(_, last)| *last != floor).collect();
+            reached.extend(refused);
             self.sessions.fall_behind(id, Stand { reached, floor }, now);
         }
     }
@@ -136,12 +168,20 @@ pub(super) fn encode(name: EventType, run: LiveRun) -> EncodedRun {
     EncodedRun { type_no: run.type_no, events: events.collect(), name }
 }
 
+/// Adds a run to those that go out together; to the last one, if that is of the same type.
+fn add(runs: &mut Vec<EncodedRun>, mut run: EncodedRun) {
+    match runs.last_mut() {
+        Some(last) if last.type_no == run.type_no => last.events.append(&mut run.events),
+        _ => runs.push(run),
+    }
+}
+
 /// An event as sessions get it; `None` when its payload is not text, which no stored JSON is.
 pub(super) fn live_event(id: EventId, name: &EventType, payload: &[u8]) -> Option<LiveEvent> {
     match ByteString::try_from(envelope(id, name, payload)) {
         Ok(json) => Some(LiveEvent { id, json }),
         Err(_) => {
-            log::error!("stored payload is not UTF-8, event is not shown live: id={id}");
+            log::error!("stored payload is not UTF-8, the event is not shown live: event_id={id}");
             None
         }
     }
@@ -158,7 +198,7 @@ impl Actor for BroadcastActor {
             match now {
                 // The last position before this millisecond: an event of this one may still come.
                 Ok(now) => actor.start = Some(Position::first_of(now - 1).plus(SEQUENCES - 1)),
-                Err(e) => log::warn!("the live side starts without the store's clock: error={e}"),
+                Err(e) => log::warn!("the live side starts without the store's clock: error=\"{e}\""),
             }
             if let Some(mut feed) = actor.feed.take() {
                 ctx.add_stream(stream::poll_fn(move |cx| feed.poll_recv(cx)));
@@ -166,7 +206,13 @@ impl Actor for BroadcastActor {
         });
         ctx.wait(begin);
         ctx.run_interval(SWEEP, |actor, ctx| {
-            actor.sessions.sweep(Instant::now());
+            let now = Instant::now();
+            actor.sessions.sweep(now);
+            actor.learn_types();
+            actor.attend(Partitions::NONE, ctx);
+            actor.leave(now);
+            // A type that has come to be known may have made others unneeded.
+            actor.serve_pending();
             actor.recover(ctx);
         });
     }
@@ -175,9 +221,15 @@ impl Actor for BroadcastActor {
 impl StreamHandler<Live> for BroadcastActor {
     fn handle(&mut self, live: Live, ctx: &mut Self::Context) {
         match live {
-            Live::Commit(runs) => self.commit(runs, ctx),
-            Live::Interrupted => {
-                self.recovery.interrupted();
+            Live::Commit(runs) => {
+                let turn = self.pace.arrive(runs, Instant::now());
+                self.turn(turn, ctx);
+            }
+            Live::Interrupted(partitions) => {
+                // What came before would only be read again.
+                let waiting = self.pace.take();
+                self.commit(waiting, ctx);
+                self.recovery.interrupted(partitions);
                 self.recover(ctx);
             }
         }
@@ -189,46 +241,11 @@ impl StreamHandler<Live> for BroadcastActor {
     }
 }
 
-impl Handler<Subscribe> for BroadcastActor {
-    type Result = Result<(), Refused>;
-
-    fn handle(&mut self, new: Subscribe, _: &mut Self::Context) -> Self::Result {
-        self.sessions.subscribe(new, Instant::now())
-    }
-}
-
-impl Handler<Attach> for BroadcastActor {
-    type Result = Result<Vec<Standing>, Refused>;
-
-    fn handle(&mut self, Attach { id, reached }: Attach, _: &mut Self::Context) -> Self::Result {
-        let filter = self.sessions.attach(id).ok_or(Refused::Stopping)?;
-        if self.start.is_none() {
-            // Nobody knows what came before the first run of a type, but the session says how far it has read.
-            for (type_no, position) in reached {
-                self.tracks.entry(type_no).or_insert_with(|| Track::new(position));
-            }
-        }
-        let standings = self.tracks.iter().filter_map(|(type_no, track)| {
-            let name = self.name(*type_no).filter(|name| filter.matches(name))?;
-            Some(Standing { ty: self.type_ref(*type_no)?, name, last: track.last() })
-        });
-        Ok(standings.collect())
-    }
-}
-
-impl Handler<Refilter> for BroadcastActor {
-    type Result = ();
-
-    fn handle(&mut self, Refilter { id, filter }: Refilter, _: &mut Self::Context) {
-        self.sessions.refilter(id, filter);
-    }
-}
-
 impl Handler<Unsubscribe> for BroadcastActor {
     type Result = ();
 
     fn handle(&mut self, gone: Unsubscribe, _: &mut Self::Context) {
-        self.sessions.unsubscribe(gone.0);
+        self.forget(gone.0);
     }
 }
 
@@ -251,7 +268,10 @@ impl Handler<CountSessions> for BroadcastActor {
 impl Handler<CloseAll> for BroadcastActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: CloseAll, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: CloseAll, ctx: &mut Self::Context) -> Self::Result {
+        let waiting = self.pace.take();
+        self.commit(waiting, ctx);
+        self.give_up_waiting();
         let gone = self.sessions.close_all(Instant::now());
         Box::pin(async move {
             // An error means that the actor is gone, and its sessions with it.

@@ -27,6 +27,8 @@ pub trait TypeNames: Send + Sync + 'static {
     fn find(&self, type_no: TypeNo) -> Option<(EventType, Ttl)>;
     /// The numbers of all types that this node knows.
     fn all(&self) -> Vec<TypeNo>;
+    /// How many these are: cheap, and never less than before.
+    fn count(&self) -> usize;
 }
 
 /// A session's number in this process; never given twice.
@@ -47,8 +49,9 @@ impl std::fmt::Display for SessionId {
     }
 }
 
-/// Frees the socket of a peer that never reads, whatever its session is doing.
-pub type Cut = Box<dyn Fn() + Send>;
+/// Frees the socket of a peer that never reads, whatever its session is doing. False when that did not work, and is
+/// to be tried again.
+pub type Cut = Box<dyn Fn() -> bool + Send>;
 
 /// When a session's events begin to be queued for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +101,9 @@ pub struct Standing {
     pub last: Position,
 }
 
-/// A session wants other types from now on.
+/// A session wants other types from now on. [`Refused::Unavailable`]: only once the store is back.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), Refused>")]
 pub struct Refilter {
     /// Which session.
     pub id: SessionId,
@@ -117,6 +120,9 @@ pub enum Refused {
     /// The hub is going away.
     #[error("the hub is shutting down")]
     Stopping,
+    /// The store cannot say for now what is committed.
+    #[error("the store does not bring live events of these types for now")]
+    Unavailable,
 }
 
 /// A session has ended, for whatever reason.

@@ -4,6 +4,7 @@ use super::fanout::{EncodedRun, Fanout};
 use super::queue::{Ending, Offer, Outbox, Stand};
 use super::{Begin, Cut, Refused, SessionId, Subscribe};
 use crate::event::{EventType, Position, TypeFilter, TypeNo};
+use crate::measure::LIVE;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 const READING: Duration = Duration::from_secs(15);
 /// How long a session that has fallen behind may take to catch up: one that is slower than what is sent for
 /// longer than this is told so, though it reads.
-const CATCH_UP: Duration = Duration::from_secs(60);
+const CATCH_UP: Duration = Duration::from_secs(20);
 /// How long a session that was told to go may take before its socket is cut: a peer that never reads jams
 /// its session, timers and all, so that nobody but the BroadcastActor can end it.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -75,8 +76,14 @@ impl Watched {
     }
 }
 
-/// A session that refused events, and up to where it has got the types of what it refused.
-pub type Refusals = HashMap<SessionId, HashMap<TypeNo, Position>>;
+/// What became of events that were handed on.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// Messages that were queued: about as many sessions were woken.
+    pub taken: usize,
+    /// Sessions that refused events, and up to where each has got the types of what it refused.
+    pub refused: HashMap<SessionId, HashMap<TypeNo, Position>>,
+}
 
 struct Closing {
     deadline: Instant,
@@ -103,8 +110,13 @@ impl Sessions {
         self.open.len() + self.away.len() + self.closing.len()
     }
 
-    /// Takes a session in.
-    pub fn subscribe(&mut self, new: Subscribe, now: Instant) -> Result<(), Refused> {
+    /// Whether a session is there, and was not told to go.
+    pub fn has(&self, id: SessionId) -> bool {
+        self.open.get(id).is_some() || self.away.contains_key(&id)
+    }
+
+    /// Takes a session in. One that is not `ready` begins with [`attach`](Self::attach), whatever it says.
+    pub fn subscribe(&mut self, new: Subscribe, ready: bool, now: Instant) -> Result<(), Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
         }
@@ -113,10 +125,12 @@ impl Sessions {
         }
         let session = Session { outbox: new.outbox, cut: new.cut, filter: new.filter };
         match new.begin {
-            Begin::Now => self.insert(new.id, session),
-            Begin::CaughtUp => {
+            Begin::Now if ready => self.insert(new.id, session),
+            begin => {
+                // One that waits for the store cannot get anywhere.
+                let patience = if begin == Begin::Now { READING } else { self.idle };
                 let watched = Watched::new(&session, now);
-                self.away.insert(new.id, Away { session, watched, patience: self.idle, deadline: None });
+                self.away.insert(new.id, Away { session, watched, patience, deadline: None });
             }
         }
         Ok(())
@@ -142,6 +156,7 @@ impl Sessions {
             // It has ended; its Unsubscribe is on the way.
             return self.end(id, session, Ending::TooSlow, now);
         }
+        LIVE.fell_behind.add(1);
         log::debug!("live session falls behind and reads from the store: session={id}");
         let watched = Watched::new(&session, now);
         let deadline = Some(now + CATCH_UP);
@@ -172,21 +187,22 @@ impl Sessions {
         self.open.wanted(type_no, name)
     }
 
-    /// Hands on what was committed together. No session waits for another. Answers which have no room, each
-    /// of which is to [`fall_behind`](Self::fall_behind).
-    pub fn hand_on(&mut self, runs: &[EncodedRun], now: Instant) -> Refusals {
-        let mut refusals = Refusals::new();
+    /// Hands on what was committed together. No session waits for another. Those that refuse, having no room, are
+    /// to [`fall_behind`](Self::fall_behind).
+    pub fn hand_on(&mut self, runs: &[EncodedRun], now: Instant) -> Handed {
+        let mut handed = Handed::default();
         let behind = &mut self.behind;
         self.open.spread(runs, |id, session, events| {
             // What follows something refused is refused, whatever room there is by now.
-            let refused = !refusals.is_empty() && refusals.contains_key(&id);
+            let refused = !handed.refused.is_empty() && handed.refused.contains_key(&id);
             match if refused { Offer::Refused } else { session.outbox.offer(events) } {
-                Offer::Taken => {}
+                Offer::Taken => handed.taken += 1,
                 Offer::Behind => {
+                    handed.taken += 1;
                     behind.entry(id).or_insert_with(|| Watched::new(session, now));
                 }
                 Offer::Refused => {
-                    let reached = refusals.entry(id).or_default();
+                    let reached = handed.refused.entry(id).or_default();
                     for event in events.iter() {
                         let before = Position::new(event.id.position().get().saturating_sub(1));
                         reached.entry(event.id.type_no()).or_insert(before);
@@ -196,7 +212,7 @@ impl Sessions {
                 Offer::Gone => {}
             }
         });
-        refusals
+        handed
     }
 
     /// Whether any session has `live.mailbox` or more events queued.
@@ -207,6 +223,7 @@ impl Sessions {
     /// To be called several times a second: closes sessions that have been behind for too long, and cuts
     /// those that do not go.
     pub fn sweep(&mut self, now: Instant) {
+        LIVE.sessions.set(self.len());
         let mut slow = Vec::new();
         let open = &self.open;
         self.behind.retain(|id, behind| {
@@ -228,12 +245,17 @@ impl Sessions {
             self.close(id, Ending::TooSlow, now);
         }
         self.closing.retain(|id, closing| {
-            let late = now >= closing.deadline;
-            if late {
-                log::info!("live session cut: session={id} why=\"its peer does not read\"");
-                (closing.cut)();
+            if now < closing.deadline {
+                return true;
             }
-            !late
+            let cut = (closing.cut)();
+            // One that cannot be cut is left to the kernel, which has a time-out of its own.
+            let end = cut || now >= closing.deadline + GRACE;
+            if end {
+                LIVE.cut.add(1);
+                log::info!("live session cut, its peer does not read: session={id} done={cut}");
+            }
+            !end
         });
         self.tell_waiters();
     }
@@ -261,7 +283,8 @@ impl Sessions {
         self.behind.remove(&id);
         let away = self.away.remove(&id).map(|away| away.session);
         if let Some(session) = self.open.remove(id).or(away) {
-            log::info!("live session closed: session={id} why=\"too slow\"");
+            LIVE.closed_slow.add(1);
+            log::info!("live session closed, it is too slow: session={id}");
             self.end(id, session, ending, now);
         }
     }

@@ -6,7 +6,8 @@
 use super::changes::{self, change};
 use super::sinks::SinkTable;
 use super::{
-    DeleteStream, Learn, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeView, Unregister, record,
+    CatchUp, DeleteStream, Learn, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeView, Unregister,
+    record,
 };
 use crate::alive::{self, Alive};
 use crate::error::{ApiError, Code};
@@ -15,7 +16,7 @@ use crate::streams::{SinkEvent, SinkPool, SinkStatus, StreamSettings};
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How often a node asks whether the registry has changed: twice within the second that is promised.
 const REFRESH: Duration = Duration::from_millis(400);
@@ -37,6 +38,10 @@ pub struct RegistryActor {
     version: Option<u64>,
     /// Since when the store is being asked whether the registry has changed.
     refreshing: Option<Instant>,
+    /// When it was noticed that the node had stood still; `None` once the store has been asked after that.
+    late_since: Option<Instant>,
+    /// Requests that wait for that; as many as may be in flight at most.
+    waiters: Vec<oneshot::Sender<Result<(), StoreError>>>,
     stopping: bool,
     /// Whether the last look at the store succeeded, so that only changes are logged.
     reachable: bool,
@@ -55,6 +60,8 @@ impl RegistryActor {
             events: Some(events),
             version: None,
             refreshing: None,
+            late_since: None,
+            waiters: Vec::new(),
             stopping: false,
             reachable: true,
         }
@@ -73,8 +80,18 @@ impl RegistryActor {
                     }
                 }
             }
-            Err(e) => log::error!("type cannot be read, it is left as it was: type={} error={e}", record.name),
+            Err(e) => log::error!("type cannot be read, it is left as it was: type={} error=\"{e}\"", record.name),
         }
+    }
+
+    /// Looks whether the registry has changed, and whether this node has run all the time.
+    fn beat(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        if let Some(silent) = self.view.beat(now) {
+            log::warn!("the node stood still, sends wait until it has asked for changes: time={silent:?}");
+            self.late_since = Some(now);
+        }
+        self.refresh(ctx);
     }
 
     fn refresh(&mut self, ctx: &mut Context<Self>) {
@@ -90,20 +107,45 @@ impl RegistryActor {
             store.types().await.map(Some)
         };
         ctx.spawn(read.into_actor(self).map(|answer: Result<_, StoreError>, actor, ctx| {
-            actor.refreshing = None;
+            let asked = actor.refreshing.take();
             match answer {
-                Ok(None) => actor.store_answered(),
-                Ok(Some((version, records))) => {
+                Ok(changes) => {
                     actor.store_answered();
-                    for record in &records {
-                        actor.learn(record, ctx);
+                    if let Some((version, records)) = changes {
+                        for record in &records {
+                            actor.learn(record, ctx);
+                        }
+                        actor.version = Some(version);
+                        actor.view.set_loaded();
                     }
-                    actor.version = Some(version);
-                    actor.view.set_loaded();
+                    actor.caught_up(asked, ctx);
                 }
-                Err(e) => actor.store_failed(&e),
+                Err(e) => {
+                    actor.store_failed(&e);
+                    actor.tell_waiters(&Err(e));
+                }
             }
         }));
+    }
+
+    /// The view is as the store had it when it was asked.
+    fn caught_up(&mut self, asked: Option<Instant>, ctx: &mut Context<Self>) {
+        match self.late_since {
+            // Before it was noticed that the node stood still: perhaps before it did.
+            Some(late) if !self.stopping && asked.is_none_or(|asked| asked < late) => self.refresh(ctx),
+            _ => {
+                self.late_since = None;
+                self.view.caught_up();
+                self.tell_waiters(&Ok(()));
+            }
+        }
+    }
+
+    fn tell_waiters(&mut self, answer: &Result<(), StoreError>) {
+        for waiter in self.waiters.drain(..) {
+            // Whoever asked may have gone.
+            let _ = waiter.send(answer.clone());
+        }
     }
 
     fn store_answered(&mut self) {
@@ -115,7 +157,7 @@ impl RegistryActor {
 
     fn store_failed(&mut self, error: &StoreError) {
         if self.reachable {
-            log::error!("store does not answer, sends get 503 until it does: error={error}");
+            log::error!("store does not answer, sends get 503 until it does: error=\"{error}\"");
             self.reachable = false;
         }
     }
@@ -153,7 +195,7 @@ impl RegistryActor {
 
     fn pause(&mut self, key: StreamKey, reason: String, ctx: &mut Context<Self>) {
         let Some(entry) = self.view.by_number(key.type_no) else { return };
-        log::warn!("stream pauses: type={} stream={} reason={reason}", entry.name, key.name);
+        log::warn!("stream pauses: type={} stream={}", entry.name, key.name);
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let put = async move {
             let tuning = Tuning { paused: Some(Some(reason)), ..Tuning::default() };
@@ -171,8 +213,8 @@ impl Actor for RegistryActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.refresh(ctx);
-        ctx.run_interval(REFRESH, Self::refresh);
+        self.beat(ctx);
+        ctx.run_interval(REFRESH, Self::beat);
         ctx.run_interval(DUE, Self::wake_due);
         if let Some(mut events) = self.events.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| events.poll_recv(cx)));
@@ -208,7 +250,6 @@ impl Handler<Register> for RegistryActor {
             actor.learn(&record, ctx);
             let entry = actor.view.get(name.as_str());
             let entry = entry.ok_or_else(|| ApiError::new(Code::Internal, "the stored type cannot be read back"))?;
-            log::info!("type registered: type={name} created={created} streams={}", entry.streams.len());
             Ok(Registered { created, entry, new_secrets })
         }))
     }
@@ -222,7 +263,6 @@ impl Handler<Unregister> for RegistryActor {
         let put = async move { changes::unregister(&*store, &settings, &name).await };
         Box::pin(put.into_actor(self).map(|put, actor, ctx| {
             let record = put?;
-            log::info!("type deleted: type={}", record.name);
             actor.learn(&record, ctx);
             Ok(())
         }))
@@ -236,11 +276,7 @@ impl Handler<Tune> for RegistryActor {
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let put = async move {
             let Tune { ty, stream, tuning } = tune;
-            let put = changes::tune(&*store, &settings, &ty, &stream, &tuning).await;
-            if put.is_ok() {
-                log::info!("stream tuned: type={ty} stream={stream} tuning={tuning:?}");
-            }
-            put
+            changes::tune(&*store, &settings, &ty, &stream, &tuning).await
         };
         Box::pin(put.into_actor(self).map(|put, actor, ctx| {
             let record = put?;
@@ -268,9 +304,7 @@ impl Handler<DeleteStream> for RegistryActor {
             let store = Arc::clone(&actor.store);
             let bury = async move {
                 let key = StreamKey { type_no: record?.type_no, name: stream };
-                let buried = changes::bury(&*store, &key).await?;
-                log::warn!("stream deleted: type={ty} stream={} dead_letters={buried}", key.name);
-                Ok(buried)
+                Ok(changes::bury(&*store, &key).await?)
             };
             bury.into_actor(actor)
         }))
@@ -284,6 +318,24 @@ impl Handler<Learn> for RegistryActor {
         for record in &records {
             self.learn(record, ctx);
         }
+    }
+}
+
+impl Handler<CatchUp> for RegistryActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+
+    fn handle(&mut self, _: CatchUp, ctx: &mut Self::Context) -> Self::Result {
+        self.beat(ctx);
+        if self.view.is_current() {
+            return Box::pin(async { Ok(()) });
+        }
+        let gone = || StoreError::Unavailable("the hub is shutting down".into());
+        if self.stopping {
+            return Box::pin(async move { Err(gone()) });
+        }
+        let (reply, answer) = oneshot::channel();
+        self.waiters.push(reply);
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(gone())) })
     }
 }
 

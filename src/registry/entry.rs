@@ -1,5 +1,6 @@
 //! The view of types that requests read: one shared map, written by the RegistryActor alone.
 
+use super::pulse::Pulse;
 use crate::event::{EventType, StreamName, Ttl, TypeFilter, TypeNo};
 use crate::store::{StreamSince, TypeRef};
 use crate::streams::{SinkHandle, StreamSpec};
@@ -7,6 +8,7 @@ use dashmap::DashMap;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// A type as this node knows it. Deleted types stay, for their stored events are readable until their
 /// lifetime ends.
@@ -73,6 +75,7 @@ pub struct TypeView {
     by_no: Arc<DashMap<TypeNo, Arc<TypeEntry>>>,
     sinks: Arc<DashMap<TypeNo, Arc<[SinkHandle]>>>,
     loaded: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
 }
 
 impl TypeView {
@@ -100,9 +103,20 @@ impl TypeView {
         self.by_name.iter().filter(|e| filter.matches(e.key())).map(|e| Arc::clone(&e)).collect()
     }
 
+    /// How many types there are, registered or deleted; never less than before.
+    pub fn size(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Whether the store's registry has been read once: before, an unknown type means nothing.
     pub fn is_loaded(&self) -> bool {
         self.loaded.load(Ordering::Acquire)
+    }
+
+    /// Whether this node can rely on what stands here: not when it has stood still and has not asked the store since
+    /// ([`CatchUp`](super::CatchUp)).
+    pub fn is_current(&self) -> bool {
+        self.pulse.is_current(Instant::now())
     }
 
     /// Something of the type was committed: tells this node's SinkActors. A hint, and cheap.
@@ -110,6 +124,16 @@ impl TypeView {
         if let Some(sinks) = self.sinks.get(&type_no) {
             sinks.iter().for_each(SinkHandle::wake);
         }
+    }
+
+    /// The RegistryActor works; for how long it has not, if that was long.
+    pub(super) fn beat(&self, now: Instant) -> Option<Duration> {
+        self.pulse.beat(now)
+    }
+
+    /// The store has been asked since the node stood still.
+    pub(super) fn caught_up(&self) {
+        self.pulse.caught_up();
     }
 
     /// The registry has been read.

@@ -3,7 +3,7 @@
 use super::TypeEntry;
 use crate::error::ApiError;
 use crate::event::{EventType, StreamName, Ttl};
-use crate::store::{StreamKey, TypeRecord};
+use crate::store::{StoreError, StreamKey, TypeRecord};
 use crate::streams::{SinkStatus, StreamSpec};
 use actix::Message;
 use std::sync::Arc;
@@ -76,6 +76,12 @@ pub struct DeleteStream {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Learn(pub Vec<TypeRecord>);
+
+/// Asks the store what has changed, if this node has stood still. Answered once the view is as the store had it after
+/// that.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct CatchUp;
 
 /// How this node's SinkActors do.
 #[derive(Debug, Clone, Message)]

@@ -5,6 +5,7 @@ mod actor;
 mod changes;
 mod entry;
 mod messages;
+mod pulse;
 mod record;
 mod sinks;
 

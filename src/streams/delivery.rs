@@ -6,6 +6,7 @@
 
 use super::circuit::Circuit;
 use super::journal::Journal;
+use super::load::Share;
 use super::settlement::{End, Plan};
 use super::window::{Key, Window};
 use super::{Outcome, Report, Respecify, Retry, Sink, SinkEnv, SinkEvent, SinkSetup, SinkStatus, StreamState};
@@ -77,7 +78,7 @@ struct Attempt {
     /// Failed attempts before it.
     failed: u32,
     report: Report,
-    /// When it began, by this node's clock.
+    /// When it began, by the store's clock: a stream's attempts are those of all nodes.
     at: Millis,
     took: Duration,
 }
@@ -97,6 +98,10 @@ pub(super) struct Driver {
     shared: Rc<Shared>,
     /// `TYPE/STREAM`, for the log.
     label: String,
+    /// What it holds, for the node's sums.
+    share: Share,
+    /// The store's clock as a claim has read it, and when.
+    clock: Option<(Millis, Instant)>,
 
     window: Window,
     circuit: Circuit,
@@ -123,12 +128,17 @@ pub(super) struct Driver {
     /// A draining stream asks what is left, not before; `None` while it asks and once it has drained.
     count_at: Option<Instant>,
     last_error: Option<String>,
+    /// As far as it may be logged.
+    logged_error: Option<String>,
+    /// For how long the window was full, without the time since `full_since`.
+    full: Duration,
+    full_since: Option<Instant>,
     stopping: Option<Stopping>,
 }
 
 impl Driver {
     /// A driver with nothing claimed yet, the channel to it, and what it shares.
-    pub fn new(env: SinkEnv, setup: SinkSetup) -> (Self, mpsc::UnboundedSender<Command>, Rc<Shared>) {
+    pub fn new(env: SinkEnv, setup: SinkSetup, share: Share) -> (Self, mpsc::UnboundedSender<Command>, Rc<Shared>) {
         // Unbounded, but fed by the registry alone, a command a change.
         let (send, commands) = mpsc::unbounded_channel();
         let status = RefCell::new(idle_status(&setup));
@@ -139,6 +149,8 @@ impl Driver {
             commands,
             shared: Rc::clone(&shared),
             label: format!("{}/{}", setup.ty, setup.key.name),
+            share,
+            clock: None,
             window: Window::new(setup.spec.mailbox),
             circuit: Circuit::default(),
             journal: Journal::default(),
@@ -155,6 +167,9 @@ impl Driver {
             make_due_at: None,
             count_at: setup.draining.then_some(now),
             last_error: None,
+            logged_error: None,
+            full: Duration::ZERO,
+            full_since: None,
             stopping: None,
             env,
             setup,
@@ -243,7 +258,7 @@ impl Driver {
         let count = self.count(now);
         let due = self.make_due(now);
         let tell = self.tell_attempts(now);
-        self.update_status();
+        self.update_status(now);
         // A probe that is claimed and waits for its time.
         let probe = self.circuit.probe_at().filter(|_| self.window.waiting() > 0);
         let stop = self.stopping.as_ref().map(|s| if now < s.deadline { s.deadline } else { s.deadline + SETTLE });
@@ -255,7 +270,7 @@ impl Driver {
     fn cut_short(&mut self, now: Instant) {
         let Some(stopping) = &self.stopping else { return };
         if now >= stopping.deadline && !self.flying.is_empty() {
-            log::info!("stream: attempts cut short stream={} count={}", self.label, self.flying.len());
+            log::info!("attempts are cut short: stream={} count={}", self.label, self.flying.len());
             self.attempts = FuturesUnordered::new();
             for key in self.flying.drain() {
                 self.window.untried(key);
@@ -263,7 +278,7 @@ impl Driver {
             self.window.give_back();
         }
         if now >= stopping.deadline + SETTLE {
-            log::warn!("stream: stopped without settling stream={} held={}", self.label, self.window.held());
+            log::warn!("stream stopped without settling: stream={} held={}", self.label, self.window.held());
             self.window.abandon();
             self.calls = FuturesUnordered::new();
             self.claiming = false;
@@ -275,7 +290,12 @@ impl Driver {
         self.stopping.is_some() && idle
     }
 
-    fn update_status(&mut self) {
+    fn update_status(&mut self, now: Instant) {
+        if self.window.held() < self.setup.spec.mailbox {
+            self.full += self.full_since.take().map_or(Duration::ZERO, |since| now - since);
+        } else {
+            self.full_since.get_or_insert(now);
+        }
         let setup = &self.setup;
         let state = if setup.paused {
             StreamState::Paused
@@ -286,12 +306,14 @@ impl Driver {
         } else {
             StreamState::Active
         };
+        self.share.set(self.window.in_flight(), self.window.waiting());
         let mut status = self.shared.status.borrow_mut();
         status.state = state;
         status.in_flight = self.window.in_flight();
         status.waiting = self.window.waiting();
         status.mailbox = setup.spec.mailbox;
         status.concurrency = setup.spec.concurrency;
+        status.full = self.full + self.full_since.map_or(Duration::ZERO, |since| now - since);
         if status.last_error != self.last_error {
             status.last_error.clone_from(&self.last_error);
         }
@@ -306,5 +328,5 @@ pub(super) fn idle_status(setup: &SinkSetup) -> SinkStatus {
         (false, false) => StreamState::Active,
     };
     let (mailbox, concurrency) = (setup.spec.mailbox, setup.spec.concurrency);
-    SinkStatus { state, in_flight: 0, waiting: 0, mailbox, concurrency, last_error: None }
+    SinkStatus { state, in_flight: 0, waiting: 0, mailbox, concurrency, full: Duration::ZERO, last_error: None }
 }

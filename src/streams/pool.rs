@@ -5,8 +5,8 @@
 
 use super::delivery::{Driver, idle_status};
 use super::{
-    Backoff, Brokers, Respecify, SinkActor, SinkEnv, SinkSetup, SinkStatus, Status, Stop, StreamSettings, StreamState,
-    Wake, WebhookClient,
+    Backoff, Brokers, Load, Respecify, SinkActor, SinkEnv, SinkSetup, SinkStatus, Status, Stop, StreamSettings,
+    StreamState, Wake, WebhookClient,
 };
 use actix::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,6 +31,7 @@ pub struct SinkPool {
     hosts: Vec<Host>,
     next: AtomicUsize,
     brokers: Brokers,
+    load: Load,
 }
 
 struct Host {
@@ -48,6 +49,8 @@ struct Slot {
     lived: AtomicBool,
     /// A wake is on its way; more would say no more.
     woken: AtomicBool,
+    /// The pool's, which it has a share in.
+    load: Load,
     /// Set once: it is not to be rebuilt.
     stop: watch::Sender<bool>,
 }
@@ -69,7 +72,7 @@ impl SinkPool {
             Host { arbiter, starts }
         };
         let hosts = (0..arbiters.max(1)).map(start_host).collect();
-        Self { hosts, next: AtomicUsize::new(0), brokers }
+        Self { hosts, next: AtomicUsize::new(0), brokers, load: Load::default() }
     }
 
     /// Starts a stream on the next arbiter and keeps it running until it is stopped.
@@ -79,14 +82,20 @@ impl SinkPool {
             actor: Mutex::new(None),
             lived: AtomicBool::new(false),
             woken: AtomicBool::new(false),
+            load: self.load.clone(),
             stop: watch::Sender::new(false),
         });
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.hosts.len().max(1);
         let started = self.hosts.get(turn).map(|host| host.starts.send(Arc::clone(&slot)));
         if !matches!(started, Some(Ok(()))) {
-            log::error!("streams: the arbiter of a sink has ended stream={}", lock(&slot.setup).key.name);
+            log::error!("the arbiter of a stream has ended: stream={}", lock(&slot.setup).key.name);
         }
         SinkHandle(slot)
+    }
+
+    /// What its streams hold together.
+    pub fn load(&self) -> Load {
+        self.load.clone()
     }
 
     /// The arbiters, by name, for whoever looks whether they still run.
@@ -103,7 +112,7 @@ impl SinkPool {
             host.arbiter.stop();
             let joined = tokio::task::spawn_blocking(move || host.arbiter.join());
             if tokio::time::timeout(ANSWER, joined).await.is_err() {
-                log::warn!("streams: an arbiter does not end");
+                log::warn!("an arbiter of streams does not end");
             }
         }
     }
@@ -159,7 +168,7 @@ impl SinkHandle {
         if let Some(actor) = actor
             && tokio::time::timeout(grace + STOP_SLACK, actor.send(Stop(grace))).await.is_err()
         {
-            log::warn!("streams: a stream does not stop stream={}", lock(&self.0.setup).key.name);
+            log::warn!("stream does not stop: stream={}", lock(&self.0.setup).key.name);
         }
         lock(&self.0.actor).take();
     }
@@ -213,7 +222,7 @@ async fn supervise(env: SinkEnv, slot: Arc<Slot>) {
         }
         let wait = backoff.next_wait(rand::random());
         let name = lock(&slot.setup).key.name.clone();
-        log::error!("streams: a stream died, rebuilding stream={name} reason={reason:?} wait_ms={}", wait.as_millis());
+        log::error!("stream died and is made anew: stream={name} reason={reason:?} wait_ms={}", wait.as_millis());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = stop.wait_for(|stop| *stop) => return,
@@ -229,7 +238,7 @@ async fn run(env: &SinkEnv, slot: &Arc<Slot>) -> Ended {
         let mut actor = lock(&slot.actor);
         let setup = lock(&slot.setup).clone();
         let mailbox = setup.spec.mailbox;
-        let (driver, commands, shared) = Driver::new(env.clone(), setup);
+        let (driver, commands, shared) = Driver::new(env.clone(), setup, slot.load.share());
         let task = actix::spawn(driver.run());
         slot.woken.store(false, Ordering::Release);
         slot.lived.store(true, Ordering::Release);

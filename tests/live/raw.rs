@@ -1,4 +1,5 @@
-//! A WebSocket client that sends exactly the bytes it is given, right or wrong.
+//! Clients below the level of messages: a WebSocket that sends exactly the bytes it is given, right or wrong, and a
+//! stream of events that is not read.
 
 use crate::support::hub::Hub;
 use crate::support::wait::{PATIENCE, within};
@@ -28,13 +29,7 @@ impl Raw {
 
     /// Opens one whose socket takes in little that is not read.
     pub async fn open_with(hub: &Hub, receive_buffer: Option<u32>) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        if let Some(size) = receive_buffer {
-            socket.set_recv_buffer_size(size).expect("a buffer size");
-        }
-        let stream = within(PATIENCE, "a connection", socket.connect(hub.address())).await.expect("the hub listens");
-        stream.set_nodelay(true).expect("a socket option");
-        let mut stream = BufReader::new(stream);
+        let mut stream = BufReader::new(connect(hub, receive_buffer).await);
         let request = "GET /api/events/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         stream.write_all(request.as_bytes()).await.expect("a request");
@@ -78,6 +73,38 @@ impl Raw {
         }
         code
     }
+}
+
+async fn connect(hub: &Hub, receive_buffer: Option<u32>) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    if let Some(size) = receive_buffer {
+        socket.set_recv_buffer_size(size).expect("a buffer size");
+    }
+    let stream = within(PATIENCE, "a connection", socket.connect(hub.address())).await.expect("the hub listens");
+    stream.set_nodelay(true).expect("a socket option");
+    stream
+}
+
+/// Asks for a stream of events, and reads no further than the status of the answer.
+pub async fn stream(hub: &Hub, receive_buffer: Option<u32>) -> (u16, TcpStream) {
+    let mut stream = connect(hub, receive_buffer).await;
+    let request = "GET /api/events/ HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut status = [0; "HTTP/1.1 200".len()];
+    within(PATIENCE, "a status", stream.read_exact(&mut status)).await.expect("an answer");
+    let status = std::str::from_utf8(&status[9..]).expect("digits").parse().expect("a status");
+    (status, stream)
+}
+
+/// Connections between others and the hub, by the kernel's table.
+pub fn connections(hub: &Hub) -> usize {
+    let port = format!("{:04X}", hub.address().port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table of sockets");
+    let established = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("01")
+    };
+    table.lines().skip(1).filter(established).count()
 }
 
 /// A client's frame: first byte, payload masked with a key that is not zero.

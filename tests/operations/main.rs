@@ -12,6 +12,7 @@ mod support;
 
 mod access;
 mod admission;
+mod master_away;
 mod settings;
 mod shutdown;
 mod store_away;

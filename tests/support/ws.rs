@@ -4,6 +4,7 @@ use super::hub::Hub;
 use super::wait::{PATIENCE, within};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -57,6 +58,22 @@ impl Session {
     pub async fn event(&mut self) -> Value {
         let text = self.text().await;
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("not JSON ({e}): {text}"))
+    }
+
+    /// Reads up to the event with this id: whatever had been handed to sessions before it has been handed to all.
+    pub async fn until(&mut self, id: &str) {
+        while self.event().await["id"] != id {}
+    }
+
+    /// The ids of the next events, sorted: events of different types may overtake each other, and those of one
+    /// millisecond are replayed in the order of their types.
+    pub async fn ids(&mut self, events: usize) -> BTreeSet<String> {
+        let mut ids = BTreeSet::new();
+        for _ in 0..events {
+            let event = self.event().await;
+            ids.insert(event["id"].as_str().unwrap_or_else(|| panic!("not an event: {event}")).to_owned());
+        }
+        ids
     }
 
     /// The code of the hub's close frame; `None` when the connection ended without one.

@@ -11,6 +11,7 @@
 //! | `read`, `detail`, `stamp`, `pending` | reads from snapshots, on blocking threads |
 //! | `hours` | which hours hold events: shared by both sides |
 //! | `live` | commits for live readers |
+//! | `nodes` | the process itself, as it announces itself |
 //! | `disk`, `tx`, `keys`, `rows` | fjall, a write batch, and the form of what is stored |
 //!
 //! Leases are in memory only: this process is the only one, so after a restart every claim is void and what
@@ -29,6 +30,7 @@ mod keys;
 mod letters;
 mod live;
 mod marks;
+mod nodes;
 mod past;
 mod pending;
 mod read;
@@ -48,8 +50,8 @@ pub use self::core::Clock;
 
 use super::{
     AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, Discarded, EventDetail, Fenced, Lease, Letters, Live,
-    MarkRequest, Page, Pending, Put, PutType, ReadQuery, Replay, Replayed, Settle, Stamp, StampQuery, Store,
-    StoreError, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
+    MarkRequest, Node, NodeId, Page, Partition, Pending, Put, PutType, ReadQuery, Replay, Replayed, SeenNode, Settle,
+    Stamp, StampQuery, Store, StoreError, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
 };
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
@@ -80,6 +82,7 @@ pub struct EmbeddedStore {
     reads: Arc<Semaphore>,
     live: Mutex<Option<mpsc::Receiver<Live>>>,
     live_wanted: Arc<AtomicBool>,
+    nodes: nodes::Nodes,
     thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
 }
 
@@ -131,6 +134,7 @@ impl EmbeddedStore {
             reads: Arc::new(Semaphore::new(READS)),
             live: Mutex::new(Some(live)),
             live_wanted,
+            nodes: nodes::Nodes::default(),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -375,14 +379,35 @@ impl Store for EmbeddedStore {
         self.door()?.ask(move |core, _| Ok(types.iter().map(|ty| core.last(*ty)).collect())).await
     }
 
+    async fn announce(&self, node: &Node) -> Result<(), StoreError> {
+        self.nodes.announce(node, (self.clock)());
+        Ok(())
+    }
+
+    async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.nodes.withdraw(node);
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
+        Ok(self.nodes.all((self.clock)()))
+    }
+
     fn live(&self) -> mpsc::Receiver<Live> {
         self.live_wanted.store(true, Ordering::Release);
         let receiver = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
         receiver.unwrap_or_else(|| {
-            log::error!("the embedded store's live feed was asked for twice: the second reader gets nothing");
+            log::error!("the embedded store's live feed was asked for twice, the second reader gets nothing");
             mpsc::channel(1).1
         })
     }
+
+    // The feed is in this process, and whole.
+    async fn listen(&self, _: Partition) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn ignore(&self, _: Partition) {}
 
     async fn close(&self) -> Result<(), StoreError> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -409,7 +434,7 @@ impl Drop for EmbeddedStore {
         self.door = None;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = thread.map(join) {
-            log::error!(error:% = error; "the embedded store was not closed cleanly");
+            log::error!("the embedded store was not closed cleanly: error=\"{error}\"");
         }
     }
 }

@@ -163,6 +163,21 @@ impl Store for Gate {
     async fn last_positions(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError> {
         self.enter("last_positions").await?.last_positions(types).await
     }
+    async fn announce(&self, node: &Node) -> Result<(), StoreError> {
+        self.enter("announce").await?.announce(node).await
+    }
+    async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.enter("withdraw").await?.withdraw(node).await
+    }
+    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
+        self.enter("nodes").await?.nodes().await
+    }
+    async fn listen(&self, partition: Partition) -> Result<(), StoreError> {
+        self.enter("listen").await?.listen(partition).await
+    }
+    fn ignore(&self, partition: Partition) {
+        self.store.ignore(partition);
+    }
     fn live(&self) -> mpsc::Receiver<Live> {
         self.store.live()
     }

@@ -1,12 +1,12 @@
 //! The client of an arbiter, and the sink that delivers with it.
 
-use super::super::{Delivery, Outcome, Report, Sink, SinkEnv, StreamSettings, text::one_line, trust};
+use super::super::{Delivery, Outcome, Report, Sink, SinkEnv, StreamSettings, text::one_line};
 use super::guard::{DIALLED, Denied, Guard, GuardedConnector};
 use super::sign::{Secret, signature};
 use actix_http::error::ParseError;
 use async_trait::async_trait;
 use awc::error::{ConnectError, SendRequestError};
-use awc::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, HttpDate, RETRY_AFTER, USER_AGENT};
+use awc::http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, HttpDate, RETRY_AFTER, USER_AGENT};
 use awc::http::{Method, StatusCode, Uri};
 use awc::{Client, ClientBuilder, ClientResponse, Connector};
 use futures_util::StreamExt;
@@ -32,7 +32,7 @@ impl WebhookClient {
         // Part of an exchange's time: a host that does not answer a dial is away, not slow.
         let dial = settings.webhook_timeout.mul_f64(0.6);
         let mut connector = Connector::new();
-        match trust::client_config() {
+        match crate::trust::client_config() {
             Ok(config) => connector = connector.rustls_0_23(config),
             Err(error) => log::error!("webhooks over https will fail: error={:?}", error.to_string()),
         }
@@ -67,7 +67,8 @@ impl WebhookSink {
         Self { client: env.webhooks.0.clone(), uri, secrets, headers, timeout }
     }
 
-    /// One exchange; whether it needed a new connection tells if a failure may be the old one's.
+    /// One exchange at `now`, by this node's clock: the receiver compares the timestamp with its own, within minutes,
+    /// and means the time of the world, which the store's clock need not be. Whether it needed a new connection tells if a failure may be the old one's.
     async fn exchange(&self, delivery: &Delivery, now: SystemTime) -> (Result<ClientResponse, SendRequestError>, bool) {
         let id = delivery.id.to_string();
         let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
@@ -80,6 +81,12 @@ impl WebhookSink {
             .insert_header(("webhook-id", id))
             .insert_header(("webhook-timestamp", timestamp))
             .insert_header(("webhook-signature", signature));
+        if let Some(trace) = &delivery.trace {
+            request = request.insert_header(("traceparent", trace.parent.as_str()));
+            if let Some(state) = &trace.state {
+                request = request.insert_header(("tracestate", state.as_str()));
+            }
+        }
         for (name, value) in &self.headers {
             request = request.insert_header((name.clone(), value.clone()));
         }
@@ -183,15 +190,17 @@ async fn judge(mut answer: ClientResponse, now: SystemTime) -> Report {
     Report { outcome, status: code, answer }
 }
 
-/// `Retry-After`: seconds, or an HTTP date.
+/// `Retry-After`: seconds, or an HTTP date. That is by the clock of whoever answered, as is the answer's own date; `now`
+/// is for answers without one.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than a number holds is still "much later".
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    let at: HttpDate = text.parse().ok()?;
-    Some(SystemTime::from(at).duration_since(now).unwrap_or_default())
+    let date = |text: &str| text.parse::<HttpDate>().ok().map(SystemTime::from);
+    let now = headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
+    Some(date(text)?.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -211,6 +220,12 @@ mod tests {
         assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(10)));
         assert_eq!(read("Wed, 21 Oct 2015 07:27:00 GMT"), Some(Duration::ZERO));
         assert_eq!(read("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT"));
+        headers.insert(DATE, HeaderValue::from_static("Wed, 21 Oct 2015 07:27:30 GMT"));
+        assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(30)), "by the receiver's clock");
+        headers.insert(DATE, HeaderValue::from_static("yesterday"));
+        assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(10)));
         for bad in ["", "-1", "1.5", "soon"] {
             assert_eq!(read(bad), None, "{bad}");
         }

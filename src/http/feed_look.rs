@@ -1,0 +1,171 @@
+//! A look at the store for a feed: its stamp, without its events. All who share it get their answers made of it.
+
+use super::feed_asked::Asked;
+use super::feed_cache::Rendered;
+use super::feed_page::{Show, View};
+use super::feed_tag::{Content, Known};
+use super::links::Base;
+use super::{AppState, Problem, feed_page, links};
+use crate::event::{Bounds, EventId, HUB_EPOCH_MS, Millis, TypeFilter};
+use crate::store::{Marked, Page, ReadQuery, Stamp, StampQuery, StoreError, TypeRef};
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderValue, IF_NONE_MATCH};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const DEFAULT_LIMIT: usize = 1000;
+/// The longest time, in seconds, for which an answer may be kept.
+const YEAR: Millis = 365 * 86_400;
+
+/// What a look at the store has found.
+pub struct Found {
+    /// What was asked for.
+    pub asked: Asked,
+    view: View,
+    base: Base<'static>,
+    /// `None` when the store cannot tell now what the page is made of.
+    content: Option<Content>,
+    /// Seconds for which nothing changes, of a slice that is closed.
+    fresh: Option<Millis>,
+    /// The last head that was made: those who share a look mostly get the same.
+    head: RefCell<Option<Rc<Head>>>,
+}
+
+/// What stands in an answer's head.
+pub struct Head {
+    more: Option<EventId>,
+    /// `Cache-Control`.
+    pub caching: HeaderValue,
+    /// `ETag`.
+    pub tag: Option<HeaderValue>,
+    /// `Link`.
+    pub links: Option<HeaderValue>,
+}
+
+impl Found {
+    /// Looks.
+    ///
+    /// # Errors
+    /// 404 for a slice in the future, 503 when the store does not answer.
+    pub async fn look(state: &AppState, asked: Asked, base: Base<'static>) -> Result<Self, Problem> {
+        let view = asked.at(state.clock.now(&*state.store).await?)?;
+        // The stamp first: a page may be newer than its tag, which is then not met again, and never older.
+        let stamp = stamp(state, &view).await?;
+        let content = stamp.digest.map(|digest| Content::new(&digest, &view, &base));
+        let fresh = content.and_then(|_| fresh(state, &view, &stamp));
+        Ok(Self { asked, view, base, content, fresh, head: RefCell::default() })
+    }
+
+    /// Whether events may come that the page would show.
+    pub fn may_grow(&self) -> bool {
+        self.view.current && self.view.after.is_none()
+    }
+
+    /// When the slice ends.
+    pub fn ends(&self) -> Millis {
+        self.view.bounds.end
+    }
+
+    /// What the request knows already.
+    pub fn known(&self, req: &HttpRequest) -> Known {
+        let (Some(content), Some(tag)) = (&self.content, req.headers().get(IF_NONE_MATCH)) else { return Known::No };
+        match &*self.head.borrow() {
+            Some(head) if head.tag.as_ref() == Some(tag) => Known::Same(head.more),
+            _ => content.known(req),
+        }
+    }
+
+    /// The head of an answer with the page that was cut after `more`.
+    pub fn head(&self, more: Option<EventId>) -> Rc<Head> {
+        if let Some(head) = self.head.borrow().as_ref().filter(|head| head.more == more) {
+            return Rc::clone(head);
+        }
+        let caching = match self.fresh {
+            Some(seconds) => header_value(&format!("private, max-age={seconds}, immutable")),
+            None => HeaderValue::from_static("no-cache"),
+        };
+        let head = Rc::new(Head {
+            more,
+            caching,
+            tag: self.content.map(|content| header_value(&content.tag(more))),
+            links: links::header(&feed_page::links(&self.view, more, &self.base)),
+        });
+        self.head.replace(Some(Rc::clone(&head)));
+        head
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer.
+    pub async fn page(&self, state: &AppState) -> Result<Rendered, Problem> {
+        // A client's page is its own, and seldom asked for twice.
+        let Some(content) = self.content.filter(|_| self.view.client.is_none()) else {
+            return Ok(self.read(state).await?);
+        };
+        if let Some(page) = state.feeds.get(&content) {
+            return Ok(page);
+        }
+        let page = state.feeds.pages.share(content.tag(None), self.read(state)).await?;
+        state.feeds.put(content, &page);
+        Ok(page)
+    }
+
+    async fn read(&self, state: &AppState) -> Result<Rendered, StoreError> {
+        let view = &self.view;
+        let types = types(state, view);
+        let mut page = Page::default();
+        if !types.is_empty() {
+            let marked = match (&view.client, view.show.unwrap_or(Show::Pending)) {
+                (None, _) => Marked::Ignore,
+                (Some(client), Show::Pending) => Marked::Pending(client.clone()),
+                (Some(client), Show::Processed) => Marked::Processed(client.clone()),
+                (Some(client), Show::All) => Marked::All(client.clone()),
+            };
+            let Bounds { start, end } = view.bounds;
+            let (before, limit) = (view.after, view.limit.unwrap_or(DEFAULT_LIMIT));
+            page = state.store.read(ReadQuery { types, from: start, to: end, before, limit, marked }).await?;
+        }
+        let (empty, more) = (page.events.is_empty(), feed_page::cut(&page));
+        let links = feed_page::links(view, more, &self.base);
+        let body = feed_page::render(view, &page, &links, &state.types, &self.base);
+        Ok(Rendered { body: body.into(), empty, more })
+    }
+}
+
+/// The types that a view shows.
+fn types(state: &AppState, view: &View) -> Vec<TypeRef> {
+    if view.bounds.end <= HUB_EPOCH_MS {
+        return Vec::new();
+    }
+    let filter = view.types.as_ref().map_or_else(TypeFilter::any, Clone::clone);
+    let mut entries = state.types.matching(&filter);
+    // In an order that is always the same.
+    entries.sort_unstable_by_key(|entry| entry.type_no);
+    entries.iter().filter(|e| !e.ttl.is_ephemeral()).map(|e| e.type_ref()).collect()
+}
+
+async fn stamp(state: &AppState, view: &View) -> Result<Stamp, StoreError> {
+    let Bounds { start, end } = view.bounds;
+    let client = view.client.as_ref().map_or("", |client| client.as_str());
+    let filter = view.types.as_ref().map_or_else(String::new, TypeFilter::key);
+    let look = async {
+        let (types, client) = (types(state, view), view.client.clone());
+        state.store.stamp(StampQuery { types, from: start, to: end, client }).await
+    };
+    // With the other workers, and with those who see the same in other pages.
+    state.feeds.stamps.share(format!("{start} {end} {client} {filter}"), look).await
+}
+
+/// For how many seconds a slice stays as it is: only a closed one does, of which nothing depends on a client. A type may
+/// have borrowed milliseconds, and clocks of a cluster differ, so that a slice closes some time after its end.
+fn fresh(state: &AppState, view: &View, stamp: &Stamp) -> Option<Millis> {
+    let seam = Millis::try_from(state.live.seam.as_millis()).unwrap_or(Millis::MAX);
+    let closed = !view.current && view.client.is_none() && stamp.now >= view.bounds.end.saturating_add(seam);
+    closed.then(|| stamp.expires.map_or(YEAR, |at| (at.saturating_sub(stamp.now) / 1000).clamp(0, YEAR)))
+}
+
+/// A header that was put together here, of nothing but visible characters.
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

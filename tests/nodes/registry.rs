@@ -1,0 +1,90 @@
+//! The registry over nodes: one winner everywhere, and nobody is behind for long.
+
+use crate::hubs;
+use crate::support::hub::{Hub, Setup};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// The second that is promised, and what a busy machine adds.
+const SOON: Duration = Duration::from_secs(2);
+
+#[actix_web::test]
+async fn of_two_registrations_at_once_one_wins_everywhere() {
+    let setup = Setup::redis();
+    let hubs = hubs::start(&setup, 3).await;
+    let mut winners = Vec::new();
+    for round in 0..8 {
+        let ty = format!("type-{round}");
+        let answers = join_all(hubs.iter().enumerate().map(|(n, hub)| {
+            let uri = format!("http://127.0.0.1:9/{n}");
+            let streams = json!([{"source": "webhook", "name": format!("of-{n}"), "uri": uri, "secret": SECRET}]);
+            let body = json!({"type": ty, "ttl": format!("{}h", n + 1), "streams": streams});
+            async move { hub.put("/api/events/register", body).await }
+        }));
+        let answers = answers.await;
+        let created = answers.iter().filter(|answer| answer.status == 201).count();
+        assert!(created == 1 && answers.iter().all(|answer| matches!(answer.status, 200 | 201)), "{answers:?}");
+        let agreed = agree(&hubs, &ty, |_| true).await;
+        let given: Vec<Value> = answers.iter().map(|answer| answer.json()).collect();
+        assert!(given.iter().any(|one| one["ttl"] == agreed["ttl"]), "{agreed} of {given:?}");
+        winners.push((ty, agreed));
+    }
+    // One that starts has only the store to ask.
+    let fresh = setup.start().await;
+    for (ty, agreed) in winners {
+        let stored = fresh.get(&format!("/api/events/register/{ty}")).await.expect(200).json();
+        assert_eq!(stored, agreed);
+    }
+}
+
+#[actix_web::test]
+async fn a_change_whose_announcement_is_lost_is_in_force_everywhere_soon() {
+    let setup = Setup::redis();
+    let hubs = hubs::start(&setup, 3).await;
+    for round in 0..5 {
+        // Whoever listens to Redis listens no more.
+        cut_subscribers(&setup);
+        let ttl = format!("{}h", round + 1);
+        hubs[round % 3].register("t", &ttl).await;
+        agree(&hubs, "t", |record| record["ttl"] == ttl.as_str()).await;
+        cut_subscribers(&setup);
+        hubs[(round + 1) % 3].delete("/api/events/register/t").await.expect(204);
+        let since = Instant::now();
+        for hub in &hubs {
+            while hub.get("/api/events/register/t").await.status != 404 {
+                assert!(since.elapsed() < SOON, "it is still registered after {:?}", since.elapsed());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+const SECRET: &str = "whsec_uR5TUMv5rZrRb9sgZAc5CwkBIWmUDV//wyXa0M+vy0Y=";
+
+/// Waits until every hub shows the same record; that.
+async fn agree(hubs: &[Hub], ty: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let (path, since) = (format!("/api/events/register/{ty}"), Instant::now());
+    loop {
+        let all = join_all(hubs.iter().map(|hub| hub.get(&path))).await;
+        if all.iter().all(|one| one.status == 200 && one.body == all[0].body) {
+            let record = all[0].json();
+            if wanted(&record) {
+                return record;
+            }
+        }
+        let shown: Vec<_> = all.iter().map(|one| one.text()).collect();
+        assert!(since.elapsed() < SOON, "not agreed after {:?}: {shown:#?}", since.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn cut_subscribers(setup: &Setup) {
+    let mut redis = TcpStream::connect(("127.0.0.1", setup.redis_server().port())).expect("Redis listens");
+    redis.write_all(b"CLIENT KILL TYPE pubsub\r\n").expect("Redis is told");
+    let mut answer = [0; 1];
+    redis.read_exact(&mut answer).expect("Redis answers");
+    assert_eq!(&answer, b":", "Redis kills them");
+}
