@@ -35,6 +35,7 @@ mod links;
 mod live;
 mod marks;
 mod nodes;
+mod openapi;
 mod opening;
 mod origin;
 mod params;

@@ -2,8 +2,8 @@
 
 use super::links::FEED;
 use super::{
-    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, nodes, params, register,
-    replay, send, streams,
+    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, nodes, openapi, params,
+    register, replay, send, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
@@ -63,6 +63,10 @@ fn resources(cfg: &mut web::ServiceConfig) {
     cfg.service(readable("/api/events", READ, live::entry));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
+    let document = web::Data::new(openapi::Served::default());
+    cfg.service(readable("/openapi.json", READ, openapi::get).app_data(document));
+    cfg.service(readable("/docs", READ, openapi::page));
+    cfg.service(readable("/docs/{file}", READ, openapi::file));
     cfg.service(
         methods(web::resource("/"), READ).route(web::get().to(health::root)).route(web::head().to(health::root)),
     );
