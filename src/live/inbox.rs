@@ -2,7 +2,7 @@
 
 use super::catchup::{CatchUp, Step};
 use super::messages::{Attach, Begin, LiveEvent, LiveSettings, Refilter, Unsubscribe};
-use super::queue::{Ending, Item, Outbox, Shared, channel};
+use super::queue::{Ending, Item, Items, Outbox, Shared, channel};
 use super::resume::{Cursor, Resumed};
 use super::{BroadcastActor, Cut, Refused, SessionId, Standing, Subscribe, TypeNames};
 use crate::event::{EventId, Position, TypeFilter, TypeNo};
@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use tokio::sync::mpsc;
 
 /// What a session needs of the hub.
 #[derive(Clone)]
@@ -41,7 +40,7 @@ pub enum OpenError {
 
 /// The session's end. Dropping it ends the subscription.
 pub struct Inbox {
-    items: mpsc::Receiver<Item>,
+    items: Items,
     shared: Arc<Shared>,
     /// Events of which only a part has been taken, and how much.
     begun: Option<Begun>,
@@ -86,7 +85,7 @@ impl Inbox {
     /// must free the session's socket.
     ///
     /// # Errors
-    /// When there are too many sessions, or the hub is stopping, or (with a cursor) the store does not answer.
+    /// When there are too many sessions, or the hub is stopping, or the store does not answer.
     pub async fn open(
         door: &Door,
         filter: TypeFilter,
@@ -100,6 +99,7 @@ impl Inbox {
         inbox.line = Some(Line { id, door: door.clone(), filter: filter.clone() });
         let subscribe = Subscribe { id, filter: filter.clone(), outbox, begin, cut };
         door.broadcast.send(subscribe).await.map_err(|_| Refused::Stopping)??;
+        log::debug!("live session opened: session={id}");
         let Some(since) = since else { return Ok((inbox, None)) };
         let (stand, complete) = since.find(door, &filter).await?;
         let catch_up = CatchUp::new(door.clone(), id, filter, stand).resuming(complete);
@@ -230,7 +230,7 @@ impl Inbox {
     /// just before the first one waiting. `None` when there was none.
     pub fn cursor(&mut self) -> Option<u64> {
         if self.last.is_none()
-            && let Ok(Item::Events(events)) = self.items.try_recv()
+            && let Some(Item::Events(events)) = self.items.try_recv()
             && let Some(first) = events.first()
         {
             return Some(first.id.get().saturating_sub(1));
@@ -243,7 +243,8 @@ impl Inbox {
         self.line.as_ref().map_or_else(TypeFilter::any, |line| line.filter.clone())
     }
 
-    /// Asks for other types; in force when the answer is there, for events committed from then on.
+    /// Asks for other types; in force when the answer is there, for events committed from then on. With
+    /// [`Refused::Unavailable`] not yet, but when the store is back.
     pub fn refilter(&mut self, filter: TypeFilter) -> impl Future<Output = Result<(), Refused>> + use<> {
         match &mut self.stage {
             Stage::Paused(catch_up) => catch_up.refilter(filter.clone()),
@@ -256,7 +257,7 @@ impl Inbox {
         });
         async move {
             match said {
-                Some(said) => said.await.map_err(|_| Refused::Stopping),
+                Some(said) => said.await.unwrap_or(Err(Refused::Stopping)),
                 None => Ok(()),
             }
         }
@@ -298,87 +299,5 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::queue::{Offer, Stand};
-    use super::*;
-    use futures_util::task::noop_waker;
-
-    fn events(n: u64) -> Arc<[LiveEvent]> {
-        let ty = TypeNo::new(1).unwrap();
-        (0..n).map(|i| LiveEvent { id: EventId::new(ty, Position::new(i)), json: "0123456789".into() }).collect()
-    }
-
-    fn take(inbox: &mut Inbox, budget: usize) -> Poll<Result<usize, Ending>> {
-        let waker = noop_waker();
-        let mut n = 0;
-        inbox.poll_take(&mut Context::from_waker(&waker), budget, |_| n += 1).map(|done| done.map(|_| n))
-    }
-
-    #[test]
-    fn a_commit_larger_than_the_mailbox_reaches_an_idle_session() {
-        let (outbox, mut inbox) = queue(4);
-        assert_eq!(outbox.offer(&events(1000)), Offer::Behind);
-        assert_eq!(outbox.offer(&events(1)), Offer::Refused);
-        assert_eq!(take(&mut inbox, usize::MAX), Poll::Ready(Ok(1000)));
-        assert!(!outbox.is_behind());
-        assert_eq!(outbox.offer(&events(1)), Offer::Taken);
-    }
-
-    #[test]
-    fn a_mailbox_of_events_waits_and_no_more_until_some_are_taken() {
-        let (outbox, mut inbox) = queue(4);
-        let offers: Vec<_> = (0..5).map(|_| outbox.offer(&events(1))).collect();
-        assert_eq!(offers, [Offer::Taken, Offer::Taken, Offer::Taken, Offer::Behind, Offer::Refused]);
-        assert!(outbox.stand(Stand { reached: HashMap::new(), floor: Position::MAX }));
-        let before = outbox.progress();
-        assert_eq!(take(&mut inbox, 10), Poll::Ready(Ok(1)));
-        assert!(outbox.progress() > before);
-        assert_eq!(outbox.offer(&events(1)), Offer::Behind);
-    }
-
-    #[test]
-    fn a_large_commit_is_taken_in_pieces() {
-        let (outbox, mut inbox) = queue(4);
-        outbox.offer(&events(3));
-        outbox.offer(&events(5));
-        assert_eq!(take(&mut inbox, 30), Poll::Ready(Ok(3)));
-        assert!(outbox.is_behind());
-        assert_eq!(take(&mut inbox, 25), Poll::Ready(Ok(3)));
-        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Ok(2)));
-        assert_eq!(take(&mut inbox, 1000), Poll::Pending);
-    }
-
-    #[test]
-    fn what_was_read_before_it_came_by_the_queue_is_left_out() {
-        let (outbox, mut inbox) = queue(4);
-        inbox.skip.insert(TypeNo::new(1).unwrap(), Position::new(2));
-        outbox.offer(&events(5));
-        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Ok(2)));
-        assert!(inbox.skip.is_empty());
-        assert!(!outbox.is_behind());
-    }
-
-    #[test]
-    fn a_slow_session_hears_it_before_what_is_queued_and_a_closed_one_after() {
-        let (outbox, mut inbox) = queue(4);
-        outbox.offer(&events(3));
-        outbox.end(Ending::TooSlow);
-        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Err(Ending::TooSlow)));
-        assert_eq!(inbox.cursor(), Some(events(1)[0].id.get() - 1));
-
-        let (outbox, mut inbox) = queue(4);
-        assert_eq!(inbox.cursor(), None);
-        outbox.offer(&events(3));
-        outbox.end(Ending::GoingAway);
-        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Ok(3)));
-        assert_eq!(inbox.cursor(), Some(events(3)[2].id.get()));
-        assert_eq!(take(&mut inbox, 1000), Poll::Ready(Err(Ending::GoingAway)));
-    }
-
-    #[test]
-    fn a_session_that_has_ended_takes_nothing() {
-        let (outbox, inbox) = queue(4);
-        drop(inbox);
-        assert_eq!(outbox.offer(&events(1)), Offer::Gone);
-    }
-}
+#[path = "inbox_tests.rs"]
+mod tests;

@@ -3,14 +3,18 @@
 //! Not the session's mailbox: actix allocates an envelope a message, and a mailbox is emptied all at once
 //! into the session's write buffer, where nothing bounds it any more. This queue holds references to
 //! events that all sessions share, costs no allocation a message, and is taken from only as fast as the
-//! peer reads. It knows nothing of WebSockets.
+//! peer reads. Nor a channel of tokio's, which takes a kilobyte for a session that never got anything. It
+//! knows nothing of WebSockets.
 
 use super::messages::LiveEvent;
 use crate::event::{Position, TypeNo};
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Room for so many items is kept when the queue is empty.
+const KEPT: usize = 16;
 
 /// Why a session's events have come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,20 @@ pub(super) struct Shared {
     progress: AtomicU64,
     /// The session waits for the store.
     reading: AtomicBool,
+    /// Held for a few instructions at a time.
+    line: Mutex<Line>,
+}
+
+/// What is on its way.
+#[derive(Debug, Default)]
+struct Line {
+    items: VecDeque<Item>,
+    /// The session, when it waits for the next one.
+    waiting: Option<Waker>,
+    /// Nothing more comes.
+    closed: bool,
+    /// Nobody takes anything any more.
+    gone: bool,
 }
 
 impl Shared {
@@ -46,6 +64,10 @@ impl Shared {
     /// The session has got somewhere.
     pub(super) fn progress(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session begins or ends to wait for the store.
@@ -75,10 +97,13 @@ pub struct Stand {
 /// The BroadcastActor's end.
 #[derive(Debug)]
 pub struct Outbox {
-    items: mpsc::Sender<Item>,
     shared: Arc<Shared>,
     mailbox: usize,
 }
+
+/// The session's end.
+#[derive(Debug)]
+pub(super) struct Items(Arc<Shared>);
 
 /// What became of events that were offered to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,13 +119,51 @@ pub enum Offer {
 }
 
 /// A queue in which `mailbox` events may wait, and one commit more: both ends.
-pub(super) fn channel(mailbox: usize) -> (Outbox, mpsc::Receiver<Item>, Arc<Shared>) {
-    let mailbox = mailbox.max(1);
+pub(super) fn channel(mailbox: usize) -> (Outbox, Items, Arc<Shared>) {
     let shared = Arc::new(Shared::default());
-    // Every commit holds at least one event, so the count of events bites first; after the last one there is
-    // room for saying that there are no more. The channel allocates as it fills, not its capacity.
-    let (tx, rx) = mpsc::channel(mailbox.saturating_add(1).min(1 << 20));
-    (Outbox { items: tx, shared: Arc::clone(&shared), mailbox }, rx, shared)
+    (Outbox { shared: Arc::clone(&shared), mailbox: mailbox.max(1) }, Items(Arc::clone(&shared)), shared)
+}
+
+impl Items {
+    /// The next item; `None` when there are no more, and none will come.
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        let mut line = self.0.line();
+        if let Some(item) = line.next() {
+            return Poll::Ready(Some(item));
+        }
+        if line.closed {
+            return Poll::Ready(None);
+        }
+        if line.waiting.as_ref().is_none_or(|waiting| !waiting.will_wake(cx.waker())) {
+            line.waiting = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The next item, if it is there.
+    pub(super) fn try_recv(&mut self) -> Option<Item> {
+        self.0.line().next()
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        let mut line = self.0.line();
+        line.gone = true;
+        let (items, waiting) = (std::mem::take(&mut line.items), line.waiting.take());
+        drop(line);
+        drop((items, waiting));
+    }
+}
+
+impl Line {
+    fn next(&mut self) -> Option<Item> {
+        let item = self.items.pop_front();
+        if self.items.is_empty() && self.items.capacity() > KEPT {
+            self.items = VecDeque::new();
+        }
+        item
+    }
 }
 
 impl Outbox {
@@ -113,15 +176,12 @@ impl Outbox {
         }
         // Counted before it can be taken, so that the count never falls below zero.
         self.shared.queued.fetch_add(events.len(), Ordering::Relaxed);
-        match self.items.try_send(Item::Events(Arc::clone(events))) {
-            Ok(()) if before + events.len() >= self.mailbox => Offer::Behind,
-            Ok(()) => Offer::Taken,
-            Err(error) => {
+        match self.push(Item::Events(Arc::clone(events))) {
+            Offer::Taken if before + events.len() >= self.mailbox => Offer::Behind,
+            Offer::Taken => Offer::Taken,
+            refused => {
                 self.shared.queued.fetch_sub(events.len(), Ordering::Relaxed);
-                match error {
-                    mpsc::error::TrySendError::Full(_) => Offer::Refused,
-                    mpsc::error::TrySendError::Closed(_) => Offer::Gone,
-                }
+                refused
             }
         }
     }
@@ -129,7 +189,26 @@ impl Outbox {
     /// Says after what was queued that nothing more is. False when there is no room for that, which is never
     /// where nothing is offered afterwards until the session has attached again.
     pub fn stand(&self, stand: Stand) -> bool {
-        self.items.try_send(Item::Behind(Box::new(stand))).is_ok()
+        self.push(Item::Behind(Box::new(stand))) == Offer::Taken
+    }
+
+    fn push(&self, item: Item) -> Offer {
+        let mut line = self.shared.line();
+        if line.gone {
+            return Offer::Gone;
+        }
+        // Every commit holds at least one event, so the count of events bites first; after the last one there is
+        // room for saying that there are no more.
+        if line.items.len() > self.mailbox {
+            return Offer::Refused;
+        }
+        line.items.push_back(item);
+        let waiting = line.waiting.take();
+        drop(line);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        Offer::Taken
     }
 
     /// Whether `live.mailbox` or more events are waiting.
@@ -154,6 +233,18 @@ impl Outbox {
             Ending::GoingAway => 2,
         };
         self.shared.ending.store(code, Ordering::Release);
-        // Dropping the sender wakes the session.
+        // Being dropped wakes the session.
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let mut line = self.shared.line();
+        line.closed = true;
+        let waiting = line.waiting.take();
+        drop(line);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
     }
 }

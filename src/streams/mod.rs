@@ -11,7 +11,6 @@
 //! | `window`, `held`, `settlement`, `circuit`, `backoff` | pure bookkeeping: what is claimed, what is due when |
 //! | `journal` | the attempts that operators are shown |
 //! | `delivery` | the one task that drives a stream |
-//! | `trust` | whom TLS connections trust |
 //! | `sink_actor`, `messages` | the actor in front of that task |
 //! | `load` | what all streams of a node hold together |
 //! | `pool` | arbiters, supervision, handles |
@@ -30,7 +29,6 @@ mod settlement;
 mod sink_actor;
 mod spec;
 mod text;
-mod trust;
 mod webhook;
 mod window;
 
@@ -43,7 +41,7 @@ pub use sink_actor::SinkActor;
 pub use spec::{MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_MAILBOX, MAX_STREAMS, Secrets, StreamSpec, parse_streams};
 pub use webhook::WebhookClient;
 
-use crate::event::{EventId, EventType, Millis};
+use crate::event::{EventId, EventType, Millis, Trace};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fields::Fields;
@@ -103,6 +101,8 @@ pub struct Delivery {
     pub created_at: Millis,
     /// `{"id","type","payload","created_at"}`, encoded once for all attempts.
     pub body: Bytes,
+    /// The trace that it was sent in.
+    pub trace: Option<Trace>,
 }
 
 /// An attempt as its sink saw it.
@@ -149,6 +149,18 @@ pub enum Outcome {
         /// One line for an operator.
         error: String,
     },
+}
+
+impl Outcome {
+    /// Why it is not a delivery.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Delivered => None,
+            Self::Retry { error, .. } | Self::Unreachable { error } | Self::Dead { error } | Self::Pause { error } => {
+                Some(error)
+            }
+        }
+    }
 }
 
 /// Settings of delivery (`[streams]`, `[webhook]`, `[rabbit]`).

@@ -57,7 +57,7 @@ fn send(http: &HttpSettings) -> Value {
         .describe(&format!(
             "The 202 is given after the events and their delivery to every stream of their types are durable in the store. \
 A batch has at most {} items; all of a type commit together, and an item that is invalid has its problem in its place. \
-Trace context (`traceparent`) that comes with a send is passed on.\n\nA 503 promises nothing: repeat with the same \
+Trace context (`traceparent`, `tracestate`) goes with the events to webhooks and RabbitMQ.\n\nA 503 promises nothing: repeat with the same \
 `Idempotency-Key`.",
             http.max_batch
         ))
@@ -65,7 +65,8 @@ Trace context (`traceparent`) that comes with a send is passed on.\n\nA 503 prom
             "Idempotency-Key",
             "Makes a repetition safe: within `events.idempotency_window` the same key and body give the first answer again.",
             key,
-        )])
+        ), header("traceparent", "The trace that the send belongs to (W3C Trace Context).", json!({ "type": "string" })),
+        header("tracestate", "What goes with it.", json!({ "type": "string" }))])
         .body(true, json!({ "oneOf": [schema("NewEvent"), schema("NewEvents")] }), examples)
         .answers(202, "Stored, or discarded since nobody registered the type.", json!({ "oneOf": [schema("Sent"), schema("SentEach")] }), &[])
         .problems(&[404]);
@@ -219,7 +220,7 @@ text/event-stream` Server-Sent Events: `id` and the same JSON as `data`. Otherwi
         .takes(&[
             types(),
             query("since", since, schema("EventId")),
-            header("Last-Event-ID", "As `since`, and wins over it.", schema("EventId")),
+            header("Last-Event-ID", "As `since`, and wins over it, unless it is empty.", json!({ "type": "string" })),
         ])
         .answers_as(101, "A WebSocket begins.", &[], &[])
         .answers_as(

@@ -6,7 +6,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `parts` | what operations are put together from |
-//! | `schemas` | bodies |
+//! | `schemas`, `running` | bodies |
 //! | `events`, `operations` | paths |
 //! | `docs` | the page and its files |
 
@@ -15,6 +15,7 @@ mod docs;
 mod events;
 mod operations;
 mod parts;
+mod running;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -76,7 +77,7 @@ const ABOUT: &str = "Services send events over HTTP; the hub stores them for as 
 to RabbitMQ and webhooks, pushes them live to WebSockets, and serves them as feeds cut by time, in which each client \
 marks what it has processed.\n\nAll times are RFC 3339 in UTC with milliseconds. A slash at the end of a path changes \
 nothing. What can be read with `GET` answers `HEAD`, too; `OPTIONS` names the methods of a resource, and a method it does \
-not have is a 405. Parameters that are not known are left alone. Every error is a problem document (RFC 9457).";
+not have is a 405. A request may name itself by `X-Request-Id`. Parameters that are not known are left alone. Every error is a problem document (RFC 9457).";
 
 /// One answer a status of the table of problems.
 fn problems() -> Value {

@@ -21,6 +21,8 @@ pub fn paths() -> Value {
         "/api/events/streams/{type}/{name}/dead/retry": retry(),
         "/api/events/streams/{type}/{name}/replay": replay(),
         "/api/events/nodes": nodes(),
+        "/api/events/overview": overview(),
+        "/metrics": metrics(),
         "/": root(),
         "/healthz": alive(),
         "/readyz": ready(),
@@ -132,6 +134,26 @@ fn nodes() -> Value {
         &[CACHING],
     );
     path(&[], [("get", list)])
+}
+
+fn overview() -> Value {
+    let get = Operation::api("overview", HUB, "How this node does, and what needs somebody").answers(
+        200,
+        "Now, and the last quarter of an hour.",
+        schema("Overview"),
+        &[CACHING],
+    );
+    path(&[], [("get", get)])
+}
+
+fn metrics() -> Value {
+    let get = Operation::new("metrics", HUB, "Metrics for Prometheus").answers_as(
+        200,
+        "Text, version 0.0.4.",
+        &[("text/plain", json!({ "type": "string" }))],
+        &[CACHING],
+    );
+    path(&[], [("get", get)])
 }
 
 fn root() -> Value {

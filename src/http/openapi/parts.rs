@@ -103,17 +103,28 @@ const RETRY: Header = Header {
     schema: || json!({ "type": "integer", "minimum": 1 }),
 };
 
+/// Names the request in the log.
+const REQUEST: Header = Header::text(
+    "X-Request-Id",
+    true,
+    "The request's id, in the hub's log as well: the one it came with, or a new one.",
+);
+
+/// These, and what every answer has.
 fn headers(headers: &[Header]) -> Value {
-    headers.iter().map(|header| (header.name.to_owned(), header.write())).collect::<Map<_, _>>().into()
+    headers
+        .iter()
+        .chain([&REQUEST])
+        .map(|header| (header.name.to_owned(), header.write()))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 /// The answer with a problem of that status; its name among the components.
 pub fn problem(status: u16, description: &str, schema: Value) -> (String, Value) {
-    let mut answer = json!({ "description": description, "content": { PROBLEM_JSON: { "schema": schema } } });
-    if let (Some(answer), 429 | 503) = (answer.as_object_mut(), status) {
-        answer.insert("headers".into(), headers(&[RETRY]));
-    }
-    (format!("Problem{status}"), answer)
+    let with = if matches!(status, 429 | 503) { headers(&[RETRY]) } else { headers(&[]) };
+    let content = json!({ PROBLEM_JSON: { "schema": schema } });
+    (format!("Problem{status}"), json!({ "description": description, "headers": with, "content": content }))
 }
 
 /// A method of a path, as it is put together.
@@ -165,9 +176,7 @@ impl Operation {
     pub fn answers_as(mut self, status: u16, description: &str, content: &[(&str, Value)], with: &[Header]) -> Self {
         let mut answer = Map::new();
         answer.insert("description".into(), json!(description));
-        if !with.is_empty() {
-            answer.insert("headers".into(), headers(with));
-        }
+        answer.insert("headers".into(), headers(with));
         if !content.is_empty() {
             let kinds = content.iter().map(|(kind, schema)| ((*kind).to_owned(), json!({ "schema": schema })));
             answer.insert("content".into(), kinds.collect::<Map<_, _>>().into());

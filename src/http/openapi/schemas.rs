@@ -1,18 +1,22 @@
 //! The schemas: what stands in bodies. Limits come from where they are kept.
 
 use super::parts::{closed, list, object, schema};
+use super::running;
 use crate::error::Code;
-use crate::http::{HttpSettings, dead, marks};
+use crate::http::{HttpSettings, marks};
 use crate::streams::{MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_MAILBOX, MAX_STREAMS};
 use serde_json::{Map, Value, json};
 
 /// Units of a duration.
 const UNITS: &str = "seconds|second|sec|s|minutes|minute|min|m|hours|hour|h|days|day|d|weeks|week|w";
 
+/// A signing secret of 24 to 64 bytes, or what stands for one.
+const SECRET: &str = r"^whsec_(\*\*\*|([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)$";
+
 /// All of them, by name.
 pub fn all(http: &HttpSettings) -> Value {
     let mut all = Map::new();
-    for part in [names(), events(http), registrations(), streams(), hub()] {
+    for part in [names(), events(http), registrations(), running::streams(), running::hub()] {
         if let Value::Object(part) = part {
             all.extend(part);
         }
@@ -39,19 +43,19 @@ pub fn problem(status: Option<u16>) -> Value {
     )
 }
 
-fn text(description: &str) -> Value {
+pub fn text(description: &str) -> Value {
     json!({ "type": "string", "description": description })
 }
 
-fn instant(description: &str) -> Value {
+pub fn instant(description: &str) -> Value {
     json!({ "type": "string", "format": "date-time", "description": description })
 }
 
-fn count(description: &str) -> Value {
+pub fn count(description: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": description })
 }
 
-fn links() -> Value {
+pub fn links() -> Value {
     list("Link")
 }
 
@@ -238,7 +242,7 @@ fn ids() -> Value {
 }
 
 /// A whole number from 1.
-fn size(max: u64, description: &str) -> Value {
+pub fn size(max: u64, description: &str) -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": max, "description": description })
 }
 
@@ -268,7 +272,7 @@ fn retry() -> Value {
 }
 
 fn registrations() -> Value {
-    let secret = json!({ "type": "string", "pattern": "^whsec_" });
+    let secret = json!({ "type": "string", "pattern": SECRET });
     let secrets = json!({
         "anyOf": [secret, { "type": "array", "minItems": 1, "maxItems": 8, "items": secret }],
         "description": "Signs deliveries (Standard Webhooks); several while rotating. Masked, but in the answer that made it.",
@@ -312,121 +316,5 @@ fn registrations() -> Value {
             json!({}),
         ),
         "Types": object(json!({ "types": list("Type"), "links": links() }), json!({})),
-    })
-}
-
-fn streams() -> Value {
-    json!({
-        "Stream": object(
-            json!({
-                "type": schema("EventType"),
-                "name": schema("StreamName"),
-                "source": schema("Source"),
-                "state": { "enum": ["active", "paused", "failing", "draining"] },
-                "backlog": count("Events that are not delivered yet."),
-                "oldest_age_ms": { "type": ["integer", "null"], "minimum": 0, "description": "Age of the oldest of them." },
-                "in_flight": count("Attempts under way on this node."),
-                "mailbox": object(
-                    json!({ "length": count("Events that wait on this node."), "limit": count("At most.") }),
-                    json!({}),
-                ),
-                "concurrency": count("Attempts at a time."),
-                "delivered": count("Events, on all nodes."),
-                "failed": count("Attempts that failed."),
-                "dead": count("Dead letters."),
-                "last_error": { "type": ["string", "null"] },
-                "links": links(),
-            }),
-            json!({}),
-        ),
-        "Streams": object(json!({ "streams": list("Stream") }), json!({})),
-        "Tuning": closed(
-            json!({}),
-            json!({
-                "mailbox": size(MAX_MAILBOX, "Events that may wait in memory."),
-                "concurrency": size(MAX_CONCURRENCY, "Attempts at a time."),
-                "state": { "enum": ["active", "paused"], "description": "Outlives a new registration." },
-            }),
-        ),
-        "Attempt": object(
-            json!({
-                "event_id": schema("EventId"),
-                "at": instant("When it began."),
-                "duration_ms": count("How long it took."),
-                "outcome": { "enum": ["delivered", "failed", "unreachable", "dead", "paused"] },
-            }),
-            json!({
-                "status": { "type": "integer", "description": "The receiver's." },
-                "error": text("Why it failed."),
-                "answer": text("The first KiB of a failing answer."),
-            }),
-        ),
-        "Attempts": object(json!({ "attempts": list("Attempt"), "links": links() }), json!({})),
-        "DeadLetter": object(
-            json!({
-                "event": schema("Event"),
-                "attempts": count("How often it was tried."),
-                "last_error": text("Why it was given up."),
-                "since": instant("When."),
-            }),
-            json!({}),
-        ),
-        "DeadLetters": object(
-            json!({
-                "dead": { "type": "array", "maxItems": dead::MAX_LIMIT, "items": schema("DeadLetter") },
-                "links": links(),
-            }),
-            json!({}),
-        ),
-        "Count": object(json!({ "count": count("How many events.") }), json!({})),
-        "Range": closed(
-            json!({
-                "from": instant("The first instant."),
-                "to": instant("The first instant that is not in it; later than `from`."),
-            }),
-            json!({ "dry_run": { "type": "boolean", "description": "Only count." } }),
-        ),
-        "Replayed": object(
-            json!({ "count": count("How many events."), "dry_run": { "type": "boolean" } }),
-            json!({}),
-        ),
-    })
-}
-
-fn hub() -> Value {
-    json!({
-        "Entry": object(
-            json!({ "name": { "const": "event-source-api" }, "version": { "type": "string" }, "links": links() }),
-            json!({}),
-        ),
-        "Health": object(json!({ "status": { "const": "ok" } }), json!({})),
-        "Misspelt": object(
-            json!({
-                "type": schema("EventType"),
-                "count": { "type": "integer", "minimum": 1 },
-                "last_at": instant("When it was sent last."),
-            }),
-            json!({}),
-        ),
-        "DiscardedTypes": object(json!({ "discarded": list("Misspelt") }), json!({})),
-        "Node": object(
-            json!({
-                "id": { "type": "string" },
-                "self": { "type": "boolean", "description": "Whether it is the one that answers." },
-                "state": { "enum": ["running", "stopping"] },
-                "since": instant("When it started."),
-                "seen_age_ms": count("How long ago it announced itself."),
-                "version": { "type": "string" },
-                "host": { "type": "string" },
-                "addresses": { "type": "array", "items": { "type": "string" } },
-                "public_url": { "type": ["string", "null"] },
-                "sessions": count("Live sessions."),
-                "requests": count("Requests in flight."),
-                "in_flight": count("Deliveries under way."),
-                "waiting": count("Events that wait in memory to be delivered."),
-            }),
-            json!({}),
-        ),
-        "Nodes": object(json!({ "nodes": list("Node"), "links": links() }), json!({})),
     })
 }

@@ -71,6 +71,8 @@ async fn every_success_is_as_it_is_described() {
     for (template, path) in [
         ("/", "/"),
         ("/healthz", "/healthz"),
+        ("/metrics", "/metrics"),
+        ("/api/events/overview", "/api/events/overview"),
         ("/readyz", "/readyz"),
         ("/openapi.json", "/openapi.json"),
         ("/docs", "/docs"),

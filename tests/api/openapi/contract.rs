@@ -72,6 +72,7 @@ impl Contract {
 
     #[track_caller]
     fn check_answer(&self, what: &str, answer: &Value, response: &Response) {
+        assert!(response.header("x-request-id").is_some(), "{what}: no X-Request-Id");
         let answer = match answer["$ref"].as_str() {
             Some(to) => self.closed.pointer(to.trim_start_matches('#')).expect("a reference leads somewhere"),
             None => answer,
