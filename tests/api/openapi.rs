@@ -145,3 +145,27 @@ async fn document_and_files_are_sent_again_only_when_they_have_changed() {
         with(&hub, path, &[("If-None-Match", "\"other\"")]).await.expect(200);
     }
 }
+
+/// The checks of this folder can fail.
+#[actix_web::test]
+async fn an_answer_that_is_not_as_described_is_noticed() {
+    let hub = Setup::embedded().start().await;
+    let contract = Contract::of(&hub).await;
+    let good = hub.get("/healthz").await.expect(200);
+    let passes = |answer: &Response| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| contract.check("GET", "/healthz", answer))).is_ok()
+    };
+    let with = |body: Value| Response { body: body.to_string().into_bytes(), ..good.clone() };
+    let without = |name: &str| {
+        let headers = good.headers.iter().filter(|(known, _)| known != name).cloned().collect();
+        Response { headers, ..good.clone() }
+    };
+    assert!(passes(&good));
+    assert!(!passes(&with(json!({"status": "ok", "more": 1}))), "a member that is not described");
+    assert!(!passes(&with(json!({}))), "a member that is missing");
+    assert!(!passes(&with(json!({"status": "bad"}))), "another value");
+    assert!(!passes(&Response { status: 204, ..good.clone() }), "another status");
+    for header in ["content-type", "cache-control", "x-request-id"] {
+        assert!(!passes(&without(header)), "no {header}");
+    }
+}

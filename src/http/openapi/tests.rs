@@ -1,3 +1,5 @@
+//! The document by itself: that it hangs together, and that its patterns are those of the parsers.
+
 use super::*;
 use crate::event::{ClientId, EventId, EventType, Slice, StreamName, Ttl, TypeFilter, parse_duration};
 use crate::http::testing;
