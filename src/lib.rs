@@ -18,11 +18,14 @@
 //! | [`registry`] | `RegistryActor`: type configurations and their SinkActors |
 //! | [`http`] | one file a resource; problem documents; sessions |
 //! | [`alive`] | whether the parts still get anything done |
+//! | `trust` | whom TLS connections trust |
 //! | [`config`] | settings: defaults, file, environment |
+//! | [`cli`] | the commands of people and scripts: HTTP clients of a hub, and `check` |
 //! | [`app`] | puts it together, and takes it apart in order |
 
 pub mod alive;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod event;
@@ -31,3 +34,4 @@ pub mod live;
 pub mod registry;
 pub mod store;
 pub mod streams;
+mod trust;

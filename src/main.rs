@@ -1,8 +1,8 @@
 //! The command line.
 
-use clap::Parser;
-use event_source_api::{app, config::Settings};
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
+use event_source_api::{app, cli, config::Settings};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// An event hub in one binary: send events over HTTP; they are stored, delivered to RabbitMQ and webhooks, pushed
@@ -10,13 +10,25 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Settings may also be given as environment variables, EVENTS__SECTION__KEY; \
-config/default.toml documents them all. RUST_LOG sets what is logged (default: info)."
+    after_help = format!(
+        "Settings may also be given as environment variables, EVENTS__SECTION__KEY; config/default.toml documents \
+         them all. RUST_LOG sets what is logged (default: info). Commands find the hub by --url or EVENTS_URL, and take \
+         an access token from EVENTS_TOKEN or --token-file.\n\n{}", cli::EXIT_CODES)
 )]
 struct Arguments {
-    /// Settings file (TOML) over the built-in defaults.
-    #[arg(long, value_name = "FILE")]
+    /// Settings file (TOML) over the built-in defaults
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub (what happens without a command).
+    Serve,
+    #[command(flatten)]
+    Client(cli::Command),
 }
 
 /// What is logged without RUST_LOG: the hub's own facts, and only the worries of the crates it is built on. Not
@@ -28,8 +40,16 @@ const BAD_SETTINGS: u8 = 78;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(arguments.config.as_deref()),
+        Command::Client(command) => command.run(arguments.config.as_deref()),
+    }
+}
+
+/// Runs the hub until it is told to stop.
+fn serve(file: Option<&Path>) -> ExitCode {
     let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let settings = match Settings::load(arguments.config.as_deref(), environment) {
+    let settings = match Settings::load(file, environment) {
         Ok(settings) => settings,
         Err(e) => return fail(&e, BAD_SETTINGS),
     };

@@ -11,7 +11,6 @@
 //! | `window`, `held`, `settlement`, `circuit`, `backoff` | pure bookkeeping: what is claimed, what is due when |
 //! | `journal` | the attempts that operators are shown |
 //! | `delivery` | the one task that drives a stream |
-//! | `trust` | whom TLS connections trust |
 //! | `sink_actor`, `messages` | the actor in front of that task |
 //! | `load` | what all streams of a node hold together |
 //! | `pool` | arbiters, supervision, handles |
@@ -30,7 +29,6 @@ mod settlement;
 mod sink_actor;
 mod spec;
 mod text;
-mod trust;
 mod webhook;
 mod window;
 

@@ -5,7 +5,8 @@ use super::value::store_error;
 use crate::store::StoreError;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// The storage format this version reads and writes; a store with a later one is refused.
@@ -13,17 +14,57 @@ const FORMAT: u64 = 1;
 /// The oldest Redis with script flags and sharded pub/sub.
 const OLDEST: u32 = 7;
 
+/// Servers whose facts are remembered.
+const REMEMBERED: usize = 1000;
+
+/// What is known of a server since it was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Its version.
+    pub version: String,
+    /// The port it listens on; its own word, behind whatever stands in between.
+    pub port: String,
+    /// Replicas that are connected to it.
+    pub replicas: u32,
+    /// What an operator should change.
+    pub warnings: Vec<Warning>,
+}
+
+/// A setting of Redis that does not keep what the hub promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Its name.
+    pub setting: &'static str,
+    /// Its value.
+    pub is: String,
+    /// What may happen, and what to do.
+    pub risk: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "setting={:?} is={:?} risk={:?}", self.setting, self.is, self.risk)
+    }
+}
+
 /// Checks servers. Warnings are given once for each start of a server, refusals every time.
 pub(super) struct Greeter {
     keys: Keys,
     /// `run_id` of the server that was warned about last.
     met: Mutex<String>,
+    /// By `run_id`.
+    facts: Mutex<BTreeMap<String, ServerFacts>>,
 }
 
 impl Greeter {
     /// For a store under these keys.
     pub(super) fn new(keys: Keys) -> Self {
-        Self { keys, met: Mutex::default() }
+        Self { keys, met: Mutex::default(), facts: Mutex::default() }
+    }
+
+    /// The servers that were met.
+    pub(super) fn facts(&self) -> Vec<ServerFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Checks the server at the other end of a new connection.
@@ -51,9 +92,17 @@ impl Greeter {
         if new {
             log::info!("event=redis_connected version={version:?}");
             let config = settings(connection).await;
-            for warning in warnings(&info, config.as_ref()) {
+            let warnings = warnings(&info, config.as_ref());
+            for warning in &warnings {
                 log::warn!("event=redis_check {warning}");
             }
+            let replicas = fact("connected_slaves").parse().unwrap_or(0);
+            let facts = ServerFacts { version: version.into(), port: fact("tcp_port").into(), replicas, warnings };
+            let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(fact("run_id").to_owned(), facts);
         }
         Ok(())
     }
@@ -89,10 +138,10 @@ async fn settings(connection: &mut MultiplexedConnection) -> Option<HashMap<Stri
 }
 
 /// What an operator should change, a line each.
-fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>) -> Vec<String> {
+fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>) -> Vec<Warning> {
     let mut found = Vec::new();
-    let mut warn = |setting: &str, is: &str, risk: &str| {
-        found.push(format!("setting={setting:?} is={is:?} risk={risk:?}"));
+    let mut warn = |setting: &'static str, is: &str, risk: &'static str| {
+        found.push(Warning { setting, is: is.to_owned(), risk });
     };
     let is = |name: &str| config.and_then(|config| config.get(name)).map(String::as_str);
     if info.get("aof_enabled").is_some_and(|on| *on == "0") {
@@ -128,12 +177,11 @@ mod tests {
     #[test]
     fn a_right_redis_is_met_in_silence_and_every_fault_is_named() {
         let right = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "0")]);
-        assert_eq!(warnings(&right, Some(&config("always", "noeviction"))), Vec::<String>::new());
+        assert_eq!(warnings(&right, Some(&config("always", "noeviction"))), []);
         let wrong = HashMap::from([("aof_enabled", "0"), ("cluster_enabled", "0")]);
-        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru"))).join("\n");
-        for named in ["appendonly", "appendfsync", "maxmemory-policy"] {
-            assert!(found.contains(named), "{found}");
-        }
+        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")));
+        let named: Vec<_> = found.iter().map(|warning| warning.setting).collect();
+        assert_eq!(named, ["appendonly", "appendfsync", "maxmemory-policy"]);
         assert_eq!(warnings(&right, None).len(), 1);
     }
 }

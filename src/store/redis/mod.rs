@@ -31,6 +31,7 @@ mod value;
 use super::*;
 use ::redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
 use check::Greeter;
+pub use check::{ServerFacts, Warning};
 use connection::Link;
 use keys::Keys;
 use scripts::SCRIPTS;
@@ -85,6 +86,16 @@ impl RedisStore {
         let (appends, general) = (link(), Arc::new(link()));
         let subscriber = Mutex::default();
         Ok(Self { keys, options, wait_replicas, client, greeter, appends, general, runtime, subscriber })
+    }
+
+    /// The servers that a first read meets, as `event-source-api check` shows them. A Redis that was empty has the mark
+    /// of the storage format afterwards.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub async fn inspect(&self) -> Result<Vec<ServerFacts>, StoreError> {
+        self.within(self.version()).await?;
+        Ok(self.greeter.facts())
     }
 
     /// Gives up after the store's time-out.

@@ -4,7 +4,8 @@
 //! keeper that connects, watches, and connects again with backoff for as long as the process runs;
 //! the client library's own recovery stays off.
 
-use super::super::{Backoff, text::one_line, trust::system_pem};
+use super::super::{Backoff, text::one_line};
+use crate::trust::system_pem;
 use futures_util::{FutureExt, StreamExt};
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
@@ -95,6 +96,14 @@ impl Brokers {
                 return Err("the hub is shutting down".into());
             }
         }
+    }
+
+    /// Whether a broker can be connected to, as the first stream that needs it would.
+    ///
+    /// # Errors
+    /// Why not, one line.
+    pub async fn probe(&self, name: &str) -> Result<(), String> {
+        self.connection(name).await.map(drop)
     }
 
     /// A connection for its caller alone, not kept.

@@ -1,6 +1,6 @@
 //! The client of an arbiter, and the sink that delivers with it.
 
-use super::super::{Delivery, Outcome, Report, Sink, SinkEnv, StreamSettings, text::one_line, trust};
+use super::super::{Delivery, Outcome, Report, Sink, SinkEnv, StreamSettings, text::one_line};
 use super::guard::{DIALLED, Denied, Guard, GuardedConnector};
 use super::sign::{Secret, signature};
 use actix_http::error::ParseError;
@@ -32,7 +32,7 @@ impl WebhookClient {
         // Part of an exchange's time: a host that does not answer a dial is away, not slow.
         let dial = settings.webhook_timeout.mul_f64(0.6);
         let mut connector = Connector::new();
-        match trust::client_config() {
+        match crate::trust::client_config() {
             Ok(config) => connector = connector.rustls_0_23(config),
             Err(error) => log::error!("webhooks over https will fail: error={:?}", error.to_string()),
         }

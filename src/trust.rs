@@ -1,4 +1,4 @@
-//! Whom a stream's TLS connections trust: the public authorities that come with the hub, and those of the system.
+//! Whom the hub's TLS connections trust: the public authorities that come with the hub, and those of the system.
 //!
 //! The system's are read once, at first use, from where OpenSSL has them, or from `SSL_CERT_FILE` and
 //! `SSL_CERT_DIR`: so an authority of one's own works as it does for other programs of the machine, and a
@@ -20,7 +20,7 @@ static SYSTEM: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| {
 });
 
 /// For webhooks, which speak HTTP/1.1. The `Err` of a protocol version that the provider lacks cannot happen with this one.
-pub(super) fn client_config() -> Result<Arc<ClientConfig>, rustls::Error> {
+pub(crate) fn client_config() -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     // What is malformed among the system's is left out, as other programs do.
     roots.add_parsable_certificates(SYSTEM.iter().cloned());
@@ -30,10 +30,11 @@ pub(super) fn client_config() -> Result<Arc<ClientConfig>, rustls::Error> {
     Ok(Arc::new(config))
 }
 
-/// The system's authorities in PEM, for brokers, whose client has the public ones already.
-pub(super) fn system_pem() -> String {
+/// The system's authorities in PEM, for brokers, whose client has the public ones already, and for Redis. Without those
+/// that are malformed; empty where the system has none.
+pub(crate) fn system_pem() -> String {
     let mut pem = String::new();
-    for certificate in SYSTEM.iter() {
+    for certificate in SYSTEM.iter().filter(|certificate| RootCertStore::empty().add((*certificate).clone()).is_ok()) {
         pem.push_str("-----BEGIN CERTIFICATE-----\n");
         let text = STANDARD.encode(certificate);
         for line in text.as_bytes().chunks(64) {
