@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test chaos fmt lint ci check-deploy \
+.PHONY: help run run-redis redis demo test test-cluster chaos fmt lint ci check-deploy check-alerts \
 	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
@@ -28,10 +28,18 @@ test: ## Run all tests; installs redis-server and rabbitmq-server if they are mi
 		faketime=faketime
 	cargo test --locked
 
+test-cluster: ## Failover, resharding and Sentinel under load; a few minutes
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
+	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
+
 chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULTS, CHAOS_SEED (random unless given)
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
 	CHAOS_SEED=$${CHAOS_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CHAOS_EVENTS=$${CHAOS_EVENTS:-200000} \
 	CHAOS_FAULTS=$${CHAOS_FAULTS:-120} cargo test --locked --test chaos -- nothing_is_lost
+
+check-alerts: ## Look over the alarms of deploy/ with promtool; installs it if it is missing
+	@scripts/install.sh promtool=prometheus
+	promtool check rules deploy/alerts.yaml
 
 fmt: ## Format the code
 	cargo fmt

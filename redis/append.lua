@@ -4,8 +4,11 @@
 --
 -- KEYS  1     any key of the partition (a route on a cluster; all other names are derived from ARGV, since the hour is
 --             only known here). On a single Redis the groups may be of any partitions.
+--       2     tok:{p}:TOKEN, in the same partition: the number of the token's last append, ':', and its packed answer
 -- ARGV  1     prefix of every key
 --       2     undelivered events of a stream past which its type is refused
+--       3     the append's number under the token
+--       4     how long the token is known, in ms
 --       then for each group:
 --             partition, type number, lifetime in ms as the sender knows it (-1 permanent, 0 ephemeral),
 --             number of streams, their names,
@@ -14,17 +17,23 @@
 -- Answer      for each group {0, first position of each chunk…} stored | {1, stored answer} duplicate | {2} key reused
 --             with another body | {3, index of the stream that is full, from 1}
 --
+-- An append that comes again (its answer was lost, or its master) is answered as it was, and nothing is appended.
+--
 -- Not `allow-oom`: a Redis that is full refuses new events and still delivers and marks old ones.
 --
 -- The lifetime in force is the newest registration's. A registration writes it into `ttl:{p}` before it is answered
 -- (`retain.lua`), so a node that has not heard of it yet cannot give a key the wrong expiry; what the sender says counts
 -- only for a type that was never registered here.
 
+local token = ARGV[3] .. ':'
+local before = redis.call('GET', KEYS[2])
+if before and string.sub(before, 1, #token) == token then return cmsgpack.unpack(string.sub(before, #token + 1)) end
+
 local prefix, max_backlog = ARGV[1], tonumber(ARGV[2])
 local now = clock()
 local hour_ms = 3600000
 local answers, live, order = {}, {}, {}
-local at = 3
+local at = 5
 
 while at <= #ARGV do
   local p, type, given, streams = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
@@ -127,6 +136,7 @@ while at <= #ARGV do
   answers[#answers + 1] = answer
 end
 
+redis.call('SET', KEYS[2], token .. cmsgpack.pack(answers), 'PX', ARGV[4])
 for _, p in ipairs(order) do
   redis.call('SPUBLISH', prefix .. 'live:{' .. p .. '}', table.concat(live[p]))
 end

@@ -5,7 +5,7 @@
 -- KEYS  1 any key of the partition, as in append.lua
 -- ARGV  1 prefix; 2 first millisecond; 3 first millisecond after; 4 client or '';
 --       then for each type: partition, type number, lifetime in ms as the reader knows it
--- Answer {now, 1 when a lifetime is being changed, when the first event that shows expires or '', digest}
+-- Answer {now, 1 when a lifetime is being changed, when the first event that shows expires or '', digest or '' of nothing}
 --
 -- Positions are appended upwards and disappear from below. So what shows of a type in a range is given by the first
 -- position that shows and by the last one appended, for which `last` is enough: once it has passed the range, nothing
@@ -93,5 +93,5 @@ return {
   NOW,
   changing,
   expires and string.format('%.0f', expires) or '',
-  redis.sha1hex(table.concat(parts, ' ')),
+  #parts > 0 and redis.sha1hex(table.concat(parts, ' ')) or '',
 }

@@ -11,7 +11,7 @@ use crate::live::{BroadcastActor, CloseAll, TypeNames};
 use crate::registry::{RegistryActor, StopStreams, TypeView};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::RedisStore;
-use crate::store::{Appender, Drain, NodeId, Store, StoreActor, StoreError};
+use crate::store::{Appender, Drain, Measured, NodeId, Store, StoreActor, StoreError};
 use crate::streams::{Load, SinkPool};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use actix_web::{App, HttpServer, web};
@@ -53,6 +53,10 @@ impl TypeNames for TypeView {
     fn all(&self) -> Vec<TypeNo> {
         self.matching(&TypeFilter::any()).iter().map(|entry| entry.type_no).collect()
     }
+
+    fn count(&self) -> usize {
+        self.size()
+    }
 }
 
 /// The core actors.
@@ -90,6 +94,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 
 /// Runs the hub on a store that is open already.
 async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunError> {
+    let store = Measured::over(store);
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
     let (core, appender) = start_core(&settings, &store, &view, &streams);
@@ -105,17 +110,20 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
         types: view,
         clock: Arc::default(),
         feeds: Arc::default(),
+        outlook: Arc::new(http::Outlook::new(settings.store.max_backlog)),
         registry: core.registry.clone().into(),
         broadcast: core.broadcast.clone(),
         progress,
         stopping: Arc::clone(&stopping),
         in_flight: Arc::new(AtomicUsize::new(0)),
     };
+    let history = http::keep_history(state.clone());
     let (server, addresses) = listen(&settings, state.clone())?;
     let announcer = Announcer::start(state, core.load.clone(), &addresses);
     raise_descriptor_limit(settings.live.max_sessions);
     let handle = server.handle();
     let running = actix::spawn(server);
+    actix::spawn(history);
     tokio::select! {
         () = stop_signal() => {}
         name = watch.until_one_dies() => {
@@ -147,7 +155,7 @@ fn raise_descriptor_limit(sessions: usize) {
     let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(each).saturating_add(1000);
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
         log::warn!(
-            "few file descriptors for live.max_sessions: limit={limit} wanted={wanted}; raise LimitNOFILE or ulimit -n"
+            "too few file descriptors for live.max_sessions, raise LimitNOFILE or ulimit -n: limit={limit} wanted={wanted}"
         );
     }
 }
@@ -224,10 +232,10 @@ async fn shut_down(
     let _ = accepting.await;
     let (done, drained) = oneshot::channel();
     if core.store.send(Drain(done)).await.is_err() || drained.await.is_err() {
-        log::error!("the store actor was gone before it was flushed; events without an answer may be lost");
+        log::error!("the store actor was gone before it was flushed, events without an answer may be lost");
     }
     if core.registry.send(StopStreams { grace: settings.shutdown }).await.is_err() {
-        log::warn!("streams were not stopped in order; what they held is delivered after its lease");
+        log::warn!("streams were not stopped in order, what they held is delivered after its lease");
     }
     announcer.end().await;
     store.close().await?;
@@ -245,7 +253,7 @@ async fn stop_signal() {
             }
         }
         Err(e) => {
-            log::error!("cannot listen for SIGTERM: error={e}");
+            log::error!("cannot listen for SIGTERM: error=\"{e}\"");
             let _ = tokio::signal::ctrl_c().await;
         }
     }

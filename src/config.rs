@@ -45,7 +45,7 @@ impl std::error::Error for BadSetting {}
 pub enum StoreUrl {
     /// A directory of this machine.
     Embedded(PathBuf),
-    /// A Redis server's URL.
+    /// The URL of a Redis: one server, behind Sentinel, or a cluster.
     Redis(String),
 }
 
@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_are_read() {
+        for (file, url) in [("config/cluster.toml", "redis-cluster://"), ("config/sentinel.toml", "redis+sentinel://")]
+        {
+            let s = Settings::load(Some(Path::new(file)), []).unwrap();
+            assert!(matches!(&s.store_url, StoreUrl::Redis(found) if found.starts_with(url)), "{file}");
+            assert_eq!(s.wait_replicas, 1, "{file}");
+        }
+    }
+
+    #[test]
     fn a_bad_setting_is_named_in_one_line() {
         for (name, value, setting) in [
             ("EVENTS__HTTP__BIND", "nowhere", "http.bind"),
@@ -196,6 +206,8 @@ mod tests {
             ("EVENTS__HTPT__BIND", "x", "htpt"),
             ("EVENTS__STORE__URL", "mysql://x", "store.url"),
             ("EVENTS__STORE__URL", "embedded:", "store.url"),
+            ("EVENTS__STORE__URL", "redis+sentinel://a:1", "store.url"),
+            ("EVENTS__STORE__URL", "redis-cluster://a:1/3", "store.url"),
             ("EVENTS__STREAMS__LEASE", "soon", "streams.lease"),
             ("EVENTS__STREAMS__RETRY__MAX", "1ms", "streams.retry.max"),
             ("EVENTS__WEBHOOK__DENY", "10.0.0.0/99", "webhook.deny[0]"),

@@ -18,6 +18,8 @@
 //! | [`registry`] | `RegistryActor`: type configurations and their SinkActors |
 //! | [`http`] | one file a resource; problem documents; sessions |
 //! | [`alive`] | whether the parts still get anything done |
+//! | [`measure`] | what is counted, and how `/metrics` shows it |
+//! | [`logs`] | the form of log lines, and which request they are about |
 //! | `trust` | whom TLS connections trust |
 //! | [`config`] | settings: defaults, file, environment |
 //! | [`cli`] | the commands of people and scripts: HTTP clients of a hub, and `check` |
@@ -31,6 +33,8 @@ pub mod error;
 pub mod event;
 pub mod http;
 pub mod live;
+pub mod logs;
+pub mod measure;
 pub mod registry;
 pub mod store;
 pub mod streams;

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
-use event_source_api::{app, cli, config::Settings};
+use event_source_api::{app, cli, config::Settings, logs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,10 +31,6 @@ enum Command {
     Client(cli::Command),
 }
 
-/// What is logged without RUST_LOG: the hub's own facts, and only the worries of the crates it is built on. Not
-/// lapin's: it logs returned messages whole, payload included, and what the hub says of them is enough.
-const DEFAULT_LOG: &str = "warn,lapin=off,event_source_api=info";
-
 /// Exit code for settings that cannot be used (`EX_CONFIG`).
 const BAD_SETTINGS: u8 = 78;
 
@@ -53,8 +49,7 @@ fn serve(file: Option<&Path>) -> ExitCode {
         Ok(settings) => settings,
         Err(e) => return fail(&e, BAD_SETTINGS),
     };
-    let env = env_logger::Env::default().default_filter_or(DEFAULT_LOG);
-    env_logger::Builder::from_env(env).format_timestamp_millis().init();
+    logs::start();
     match actix::System::new().block_on(app::run(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e, 1),

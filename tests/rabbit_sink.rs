@@ -47,7 +47,7 @@ fn delivery(n: u64) -> Delivery {
     let id = EventId::new(TypeNo::new(7).unwrap(), position);
     let ty = "financial:end-budget".parse().unwrap();
     let body = envelope(id, &ty, br#"{"amount":1e400}"#).into();
-    Delivery { id, ty, created_at: position.ms(), body }
+    Delivery { id, ty, created_at: position.ms(), body, trace: None }
 }
 
 /// Declares a queue and binds it to an exchange that exists.

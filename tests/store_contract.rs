@@ -14,6 +14,8 @@ mod append;
 mod attempts;
 #[path = "store_contract/bury.rs"]
 mod bury;
+#[path = "store_contract/cluster_only.rs"]
+mod cluster_only;
 #[path = "store_contract/delivery.rs"]
 mod delivery;
 #[path = "store_contract/embedded_only.rs"]
@@ -31,6 +33,10 @@ mod kit;
 mod letters;
 #[path = "store_contract/live.rs"]
 mod live;
+#[path = "store_contract/load.rs"]
+mod load;
+#[path = "store_contract/lost_answers.rs"]
+mod lost_answers;
 #[path = "store_contract/marks.rs"]
 mod marks;
 #[path = "store_contract/model.rs"]
@@ -41,6 +47,8 @@ mod nodes;
 mod ordered;
 #[path = "store_contract/pending.rs"]
 mod pending;
+#[path = "store_contract/redis_live.rs"]
+mod redis_live;
 #[path = "store_contract/redis_only.rs"]
 mod redis_only;
 #[allow(dead_code, reason = "each test binary uses its own part")]
@@ -79,6 +87,7 @@ macro_rules! contract {
 contract! {
     {
         on_redis: crate::redis_only::RedisHome,
+        on_cluster: crate::cluster_only::ClusterHome,
         on_disk: crate::embedded_only::EmbeddedHome,
     }
     {
@@ -218,6 +227,7 @@ contract! {
         }
         live {
             commits_come_in_order_and_name_the_one_before
+            what_is_listened_to_comes_from_the_answer_on
             payloads_and_ephemeral_events_are_live
             a_reader_that_lags_sees_that_something_is_missing
         }

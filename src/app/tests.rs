@@ -46,6 +46,7 @@ fn hub_with_a_trap() {
                 let read = tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut line));
                 read.await.unwrap().unwrap();
                 gate.trap(method, trap);
+                log::info!("the trap is set");
             }
         });
         let store: Arc<dyn Store> = gate;
@@ -65,6 +66,8 @@ impl Hub {
         let mut hub = Self::spawn(trap);
         hub.until_ready(200);
         hub.child.stdin.take().unwrap().write_all(b"now\n").unwrap();
+        // What is asked before that would not fall into it.
+        hub.logged("the trap is set");
         hub
     }
 
@@ -183,7 +186,7 @@ fn a_flush_that_never_ends_is_no_progress() {
     hub.send();
     let answer = hub.until_ready(503);
     assert!(answer.contains("/problems/no-progress") && answer.contains("StoreActor: a flush"), "{answer}");
-    hub.logged("no progress, /readyz is 503: StoreActor");
+    hub.logged("no progress, /readyz is 503: part=\"StoreActor");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Watch {
     fn tell(&self, stuck: &mut Option<String>) {
         let now = self.progress.stuck(Instant::now());
         match (&now, &stuck) {
-            (Some(part), None) => log::error!("no progress, /readyz is 503: {part}"),
+            (Some(part), None) => log::error!("no progress, /readyz is 503: part={part:?}"),
             (None, Some(_)) => log::info!("all parts make progress again: limit={LIMIT:?}"),
             _ => {}
         }

@@ -5,6 +5,7 @@ use super::{BadSetting, Settings, StoreUrl};
 use crate::http::HttpSettings;
 use crate::live::LiveSettings;
 use crate::store::StoreOptions;
+use crate::store::redis::{Address, FORMS};
 use crate::streams::{Retry, StreamSettings};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -147,11 +148,12 @@ fn prefix(text: String) -> Result<String, BadSetting> {
 fn store_url(text: &str) -> Result<StoreUrl, BadSetting> {
     match text.split_once(':') {
         Some(("embedded", path)) if !path.is_empty() => Ok(StoreUrl::Embedded(path.into())),
-        Some(("redis" | "rediss", _)) if url::Url::parse(text).is_ok_and(|u| u.has_host()) => {
-            Ok(StoreUrl::Redis(text.to_owned()))
-        }
-        // The URL may hold a password: it is not repeated.
-        _ => Err(BadSetting::new("store.url", "must be embedded:DIRECTORY, redis://HOST:PORT or rediss://HOST:PORT")),
+        Some((scheme, _)) if scheme != "embedded" => match Address::parse(text) {
+            Ok(_) => Ok(StoreUrl::Redis(text.to_owned())),
+            // It may hold a password, so that it is not repeated, here or there.
+            Err(problem) => Err(BadSetting::new("store.url", problem)),
+        },
+        _ => Err(BadSetting::new("store.url", format!("must be embedded:DIRECTORY or {FORMS}"))),
     }
 }
 

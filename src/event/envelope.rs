@@ -1,27 +1,27 @@
 //! The JSON form of an event, in which feeds, streams and live sessions all show it.
 
-use super::{EventId, EventType, write_rfc3339};
+use super::{EventId, EventType, trace, write_rfc3339};
 
 /// Appends `"id":…,"type":…,"payload":…,"created_at":…` without braces, so that a feed can add its own
-/// members. The payload is copied, never parsed.
-pub fn write_members(id: EventId, ty: &EventType, payload: &[u8], out: &mut Vec<u8>) {
+/// members. `stored` is the payload as stores keep it; it is copied, never parsed, and a trace before it is left out.
+pub fn write_members(id: EventId, ty: &EventType, stored: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"id\":\"");
     out.extend_from_slice(id.to_string().as_bytes());
     // A type's characters need no escaping in JSON.
     out.extend_from_slice(b"\",\"type\":\"");
     out.extend_from_slice(ty.as_str().as_bytes());
     out.extend_from_slice(b"\",\"payload\":");
-    out.extend_from_slice(payload);
+    out.extend_from_slice(trace::payload(stored));
     out.extend_from_slice(b",\"created_at\":\"");
     write_rfc3339(id.ms(), out);
     out.push(b'"');
 }
 
 /// `{"id","type","payload","created_at"}`.
-pub fn envelope(id: EventId, ty: &EventType, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + ty.as_str().len() + 100);
+pub fn envelope(id: EventId, ty: &EventType, stored: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stored.len() + ty.as_str().len() + 100);
     out.push(b'{');
-    write_members(id, ty, payload, &mut out);
+    write_members(id, ty, stored, &mut out);
     out.push(b'}');
     out
 }

@@ -10,6 +10,7 @@ mod id;
 mod name;
 mod slice;
 mod time;
+mod trace;
 mod ttl;
 
 pub use duration::{format_duration, parse_duration};
@@ -19,6 +20,7 @@ pub use id::{EventId, HUB_EPOCH_MS, MAX_TYPES, Position, TypeNo};
 pub use name::{ClientId, EventType, StreamName};
 pub use slice::{Bounds, Slice};
 pub use time::{Millis, hour_of, parse_instant, rfc3339, write_rfc3339};
+pub use trace::Trace;
 pub use ttl::Ttl;
 
 /// A text that does not have the form it must have; the message says what that form is.

@@ -98,7 +98,7 @@ fn dressed(response: HttpResponse) -> HttpResponse {
     let mut response = response;
     if (status.is_client_error() || status.is_server_error()) && !is_problem(&response) {
         if status.is_server_error() {
-            log::error!("event=unexpected_answer status={}", status.as_u16());
+            log::error!("unexpected answer: status={}", status.as_u16());
         }
         let allow = response.headers().get(ALLOW).cloned();
         response = Problem(problem::of_status(status)).error_response();

@@ -109,7 +109,7 @@ async fn mark(door: Door, marks: Vec<(String, ClientId)>) -> Vec<String> {
             answers.collect()
         }
         Err(e) => {
-            log::warn!("marks of a live session were not stored: marks={} error={e}", marks.len());
+            log::warn!("marks of a live session were not stored: marks={} error=\"{e}\"", marks.len());
             let detail = "the store is not available; repeat";
             marks.iter().map(|(id, client)| controls::not_marked(id, client, detail)).collect()
         }

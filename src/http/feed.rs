@@ -22,6 +22,7 @@ use super::links::Base;
 use super::socket::PeerSocket;
 use super::{AppState, Problem, admission, feed_wait};
 use crate::event::EventId;
+use crate::measure::FEEDS;
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LINK};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -40,6 +41,7 @@ pub async fn get(
     state: web::Data<AppState>,
     looks: web::Data<Looks>,
 ) -> Result<HttpResponse, Problem> {
+    let began = Instant::now();
     let visit = Visit { req: &req, state: &state, looks: &looks };
     let mut answer = visit.find().await?;
     // A later page of a slice is about what is there; who asks for the head alone does not want to wait.
@@ -50,6 +52,9 @@ pub async fn get(
             Some(after) => answer = after,
             None => applied = None,
         }
+    }
+    if applied.is_none() {
+        FEEDS.time.time(began.elapsed());
     }
     let mut response = answer.into_response();
     if let Some(seconds) = applied.and_then(|seconds| HeaderValue::try_from(format!("wait={seconds}")).ok()) {
@@ -151,6 +156,10 @@ impl Answer {
     }
 
     fn into_response(self) -> HttpResponse {
+        match self.shown {
+            Shown::Page(_, false) => FEEDS.pages.add(1),
+            _ => FEEDS.not_modified.add(1),
+        }
         let (mut response, more) = match self.shown {
             Shown::Same(more) => (HttpResponse::NotModified().finish(), more),
             Shown::Page(page, true) => (HttpResponse::NotModified().finish(), page.more),

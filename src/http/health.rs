@@ -19,22 +19,27 @@ pub async fn alive() -> HttpResponse {
 /// Requests will be served: the hub is not stopping, the store answers and can be written, the
 /// registered types are known, and every part of the hub makes progress.
 pub async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    Ok(check(&state).await.map(|()| ok())?)
+}
+
+/// Whether they will, and if not, which part is to blame.
+pub async fn check(state: &AppState) -> Result<(), ApiError> {
     if state.stopping.load(Ordering::Acquire) {
-        return Err(ApiError::new(Code::ShuttingDown, "hub: it is stopping").into());
+        return Err(ApiError::new(Code::ShuttingDown, "hub: it is stopping"));
     }
     let detail = match tokio::time::timeout(PATIENCE, state.store.ping()).await {
         Ok(Ok(_)) if state.types.is_loaded() => match state.progress.stuck(Instant::now()) {
-            None => return Ok(ok()),
-            Some(part) => return Err(ApiError::new(Code::NoProgress, part).into()),
+            None => return Ok(()),
+            Some(part) => return Err(ApiError::new(Code::NoProgress, part)),
         },
         Ok(Ok(_)) => "registry: the types have not been read from the store yet".to_owned(),
         Ok(Err(error)) => {
-            log::debug!("event=not_ready part=store error=\"{error}\"");
+            log::debug!("not ready: part=store error=\"{error}\"");
             "store: it does not answer, or cannot be written".to_owned()
         }
         Err(_) => format!("store: no answer within {} seconds", PATIENCE.as_secs()),
     };
-    Err(ApiError::new(Code::StoreUnavailable, detail).into())
+    Err(ApiError::new(Code::StoreUnavailable, detail))
 }
 
 /// What this is, and where to go on.

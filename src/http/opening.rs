@@ -44,6 +44,7 @@ pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door) -> Result
             let code = match refused {
                 Refused::TooMany => Code::TooManySessions,
                 Refused::Stopping => Code::ShuttingDown,
+                Refused::Unavailable => Code::StoreUnavailable,
             };
             ApiError::new(code, refused.to_string())
         }

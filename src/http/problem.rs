@@ -2,6 +2,7 @@
 
 use super::json::write_str;
 use crate::error::{ApiError, Code};
+use crate::measure::SENDS;
 use crate::store::StoreError;
 use actix::MailboxError;
 use actix_web::http::StatusCode;
@@ -37,7 +38,7 @@ impl From<StoreError> for Problem {
 impl From<MailboxError> for Problem {
     /// The actors live as long as the process, so a closed mailbox means that it is stopping.
     fn from(error: MailboxError) -> Self {
-        log::debug!("event=mailbox_error error=\"{error}\"");
+        log::debug!("an actor did not take the request: error=\"{error}\"");
         Self(ApiError::new(Code::ShuttingDown, "the hub did not take the request; try again"))
     }
 }
@@ -63,18 +64,18 @@ impl ResponseError for Problem {
 pub fn of_store(error: &StoreError) -> ApiError {
     match error {
         StoreError::Unavailable(cause) => {
-            log::debug!("event=store_unavailable cause=\"{cause}\"");
+            log::debug!("store is not available: error=\"{cause}\"");
             ApiError::new(
                 Code::StoreUnavailable,
                 "the store did not answer in time, so what was asked may or may not have been done; repeating is safe, for a send with the same Idempotency-Key",
             )
         }
         StoreError::Full(cause) => {
-            log::debug!("event=store_full cause=\"{cause}\"");
+            log::debug!("store is full: error=\"{cause}\"");
             ApiError::new(Code::StoreFull, "the store has no room; nothing was stored")
         }
         StoreError::Corrupt(cause) => {
-            log::error!("event=store_corrupt cause=\"{cause}\"");
+            log::error!("store holds what cannot be understood: error=\"{cause}\"");
             ApiError::new(Code::Internal, "the store holds data that cannot be read")
         }
     }
@@ -83,6 +84,7 @@ pub fn of_store(error: &StoreError) -> ApiError {
 /// Appends the problem document.
 pub fn write(error: &ApiError, out: &mut Vec<u8>) {
     let code = error.code;
+    SENDS.refuse(code);
     out.extend_from_slice(b"{\"type\":\"/problems/");
     // Codes and titles are ours, and need no escaping.
     out.extend_from_slice(code.code().as_bytes());

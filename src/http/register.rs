@@ -5,7 +5,7 @@ use super::links::{API, Base, Link, write_encoded, write_links};
 use super::{AppState, Problem, answer, body};
 use crate::error::{ApiError, FieldError};
 use crate::event::{EventType, Malformed, StreamName, Ttl, TypeFilter};
-use crate::registry::{Learn, Register, TypeEntry, Unregister};
+use crate::registry::{Learn, Register, Registered, TypeEntry, Unregister};
 use crate::streams::{Secrets, StreamSettings, StreamSpec, parse_streams};
 use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -17,6 +17,8 @@ pub async fn put(req: HttpRequest, payload: web::Payload, state: web::Data<AppSt
     let body = body::read(&req, payload, &state.http).await?;
     let register = read(body::text(&body)?, state.http.max_depth, &state.streams)?;
     let done = state.registry.register.send(register).await??;
+    let Registered { created, entry, .. } = &done;
+    log::info!("type registered: type={} created={created} streams={}", entry.name, entry.streams.len());
     let base = Base::of(&req, &state.http);
     let mut out = Vec::with_capacity(512);
     write_type(&done.entry, &done.new_secrets, &base, &mut out);
@@ -80,7 +82,9 @@ pub async fn delete(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     body::discard(payload).await;
-    state.registry.unregister.send(Unregister(name(&path.0)?)).await??;
+    let name = name(&path.0)?;
+    state.registry.unregister.send(Unregister(name.clone())).await??;
+    log::info!("type deleted: type={name}");
     Ok(HttpResponse::NoContent().finish())
 }
 

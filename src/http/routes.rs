@@ -2,8 +2,8 @@
 
 use super::links::FEED;
 use super::{
-    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, nodes, params, register,
-    replay, send, streams,
+    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, metrics, nodes, overview,
+    params, register, replay, request, send, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
@@ -13,7 +13,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, guard, web};
 
 /// Mounts everything, behind admission. The app must have the `AppState` as `web::Data`.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::scope("").wrap(from_fn(admission::admit)).configure(resources).default_service(web::to(nowhere)));
+    let scope = web::scope("").wrap(from_fn(admission::admit)).wrap(from_fn(request::around));
+    cfg.service(scope.configure(resources).default_service(web::to(nowhere)));
 }
 
 fn resources(cfg: &mut web::ServiceConfig) {
@@ -60,7 +61,9 @@ fn resources(cfg: &mut web::ServiceConfig) {
             .route(web::delete().to(marks::delete)),
     );
     cfg.service(readable("/api/events/{id:[0-9]+}", READ, event::get));
+    cfg.service(readable("/api/events/overview", READ, overview::get));
     cfg.service(readable("/api/events", READ, live::entry));
+    cfg.service(readable("/metrics", READ, metrics::get));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
     cfg.service(

@@ -7,10 +7,11 @@ use super::links::Base;
 use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, answer, body, json, problem, send_batch};
 use crate::error::{ApiError, Code};
-use crate::event::{EventType, Position};
+use crate::event::{EventId, EventType, Position, Trace};
+use crate::measure::SENDS;
 use crate::registry::{Learn, TypeEntry};
 use crate::store::{Appended, Idempotency, StoreError};
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -28,19 +29,22 @@ pub async fn send(
     let base = Base::of(&req, &state.http);
     // After the body, which may take its time.
     state.up_to_date().await?;
+    let trace = trace(req.headers());
+    let with = With { idempotency: idempotency.as_ref(), trace: trace.as_ref(), base: &base };
     if json::is_array(text) {
-        return send_batch::send(&body, text, idempotency.as_ref(), &base, &state).await;
+        return send_batch::send(&body, text, &with, &state).await;
     }
-    single(&body, text, idempotency.as_ref(), &base, &state).await
+    single(&body, text, &with, &state).await
 }
 
-async fn single(
-    body: &Bytes,
-    text: &str,
-    idempotency: Option<&Idempotency>,
-    base: &Base<'_>,
-    state: &AppState,
-) -> Result<HttpResponse, Problem> {
+/// What a send's headers say.
+pub(super) struct With<'a> {
+    pub idempotency: Option<&'a Idempotency>,
+    pub trace: Option<&'a Trace>,
+    pub base: &'a Base<'a>,
+}
+
+async fn single(body: &Bytes, text: &str, with: &With<'_>, state: &AppState) -> Result<HttpResponse, Problem> {
     let item = Item::read(text, &state.types, state.http.max_depth)?;
     let mut out = Vec::with_capacity(384);
     let entry = match item.target {
@@ -55,14 +59,26 @@ async fn single(
         },
     };
     let payload = body.slice_ref(item.payload.as_bytes());
-    let mut answers = state.appender.append(vec![send_item::group(&entry, vec![payload], idempotency)]).await?;
+    let group = send_item::group(&entry, vec![payload], with.idempotency, with.trace);
+    let mut answers = state.appender.append(vec![group]).await?;
     let stored = stored(answers.pop(), &entry)?;
     let at = stored.positions.first().copied().ok_or_else(|| short(&entry))?;
-    send_item::write_accepted(&entry, at, stored.status, base, &mut out);
+    send_item::write_accepted(&entry, at, stored.status, with.base, &mut out);
+    log_stored(&entry, &stored);
     if !stored.repeated {
         hint(state, &entry);
     }
     Ok(accepted(out))
+}
+
+/// A line an event, with the request's id, for whoever looks where an event came from.
+pub(super) fn log_stored(entry: &TypeEntry, stored: &Stored) {
+    if log::log_enabled!(log::Level::Debug) {
+        for at in &stored.positions {
+            let id = EventId::new(entry.type_no, *at);
+            log::debug!("event stored: event_id={id} type={} status={}", entry.name, stored.status);
+        }
+    }
 }
 
 /// Events that are in the store.
@@ -105,6 +121,11 @@ pub(super) async fn look_further(
     unknown: &[(EventType, u64)],
 ) -> Result<Vec<Option<Arc<TypeEntry>>>, Problem> {
     let records = state.store.get_or_discard(unknown, !state.http.reject_unregistered).await?;
+    if !state.http.reject_unregistered {
+        let discarded =
+            unknown.iter().zip(&records).filter(|(_, record)| !record.as_ref().is_some_and(|r| r.registered));
+        discarded.for_each(|((name, count), _)| SENDS.discard(name, *count));
+    }
     let known: Vec<_> = records.into_iter().flatten().filter(|record| record.registered).collect();
     if known.is_empty() {
         return Ok(vec![None; unknown.len()]);
@@ -135,6 +156,18 @@ pub(super) fn accepted(body: Vec<u8>) -> HttpResponse {
     answer::json(HttpResponse::Accepted(), body)
 }
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The trace that a request belongs to.
+fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let mut parents = headers.get_all(TRACEPARENT);
+    let parent = parents.next()?.to_str().ok();
+    let states = headers.get_all(TRACESTATE).filter_map(|state| state.to_str().ok());
+    // More than one is none, says the standard.
+    Trace::read(parent.filter(|_| parents.next().is_none()), states)
+}
+
 fn idempotency(headers: &HeaderMap, body: &Bytes, state: &AppState) -> Result<Option<Idempotency>, ApiError> {
     let Some(key) = idempotency_key(headers)? else { return Ok(None) };
     let body_hash = Sha256::digest(body).into();
@@ -154,7 +187,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
 
     fn key(values: &[&str]) -> Result<Option<String>, Code> {
         let mut headers = HeaderMap::new();

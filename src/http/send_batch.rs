@@ -5,13 +5,12 @@
 //! nothing was stored and the store is to blame for it, the whole answer is its 503.
 
 use super::links::Base;
-use super::send::{self, Stored};
+use super::send::{self, Stored, With};
 use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, json, problem};
 use crate::error::{ApiError, Code};
 use crate::event::{EventType, TypeNo};
 use crate::registry::TypeEntry;
-use crate::store::Idempotency;
 use actix_web::HttpResponse;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -69,13 +68,7 @@ impl Batch {
 }
 
 /// Sends the array `text`.
-pub(super) async fn send(
-    body: &Bytes,
-    text: &str,
-    idempotency: Option<&Idempotency>,
-    base: &Base<'_>,
-    state: &AppState,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn send(body: &Bytes, text: &str, with: &With<'_>, state: &AppState) -> Result<HttpResponse, Problem> {
     let max = state.http.max_batch;
     let elements = json::elements(text, max).map_err(|e| json::malformed(&e))?;
     if elements.total > max {
@@ -100,15 +93,16 @@ pub(super) async fn send(
     if !unknown.is_empty() {
         resolve(&mut batch, unknown, state).await;
     }
-    let settled = append(batch.groups, idempotency, state).await;
+    let settled = append(batch.groups, with, state).await;
     for Settled { entry, result } in &settled {
+        result.iter().for_each(|stored| send::log_stored(entry, stored));
         if result.as_ref().is_ok_and(|stored| !stored.repeated) {
             send::hint(state, entry);
         }
     }
     match nothing_stored(&batch.slots, &settled) {
         Some(error) => Err(error.clone().into()),
-        None => Ok(send::accepted(render(&batch.slots, &settled, base))),
+        None => Ok(send::accepted(render(&batch.slots, &settled, with.base))),
     }
 }
 
@@ -142,7 +136,7 @@ async fn resolve(batch: &mut Batch, unknown: Vec<Unknown>, state: &AppState) {
 }
 
 /// Appends the groups, and answers for each in order.
-async fn append(groups: Vec<Group>, idempotency: Option<&Idempotency>, state: &AppState) -> Vec<Settled> {
+async fn append(groups: Vec<Group>, with: &With<'_>, state: &AppState) -> Vec<Settled> {
     if groups.is_empty() {
         return Vec::new();
     }
@@ -150,7 +144,7 @@ async fn append(groups: Vec<Group>, idempotency: Option<&Idempotency>, state: &A
     let mut kept = Vec::with_capacity(groups.len());
     for Group { entry, payloads } in groups {
         kept.push((Arc::clone(&entry), payloads.len()));
-        asked.push(send_item::group(&entry, payloads, idempotency));
+        asked.push(send_item::group(&entry, payloads, with.idempotency, with.trace));
     }
     let answer = state.appender.append(asked).await.map_err(|error| problem::of_store(&error));
     let mut answers = match answer {

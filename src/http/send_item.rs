@@ -3,7 +3,7 @@
 use super::json::{self, Members};
 use super::links::{API, Base};
 use crate::error::ApiError;
-use crate::event::{EventId, EventType, Position, write_rfc3339};
+use crate::event::{EventId, EventType, Position, Trace, write_rfc3339};
 use crate::registry::{TypeEntry, TypeView};
 use crate::store::{AppendGroup, Idempotency};
 use bytes::Bytes;
@@ -77,7 +77,16 @@ fn target(raw: &str, types: &TypeView, members: &mut Members<'_, 2>) -> Option<T
 }
 
 /// The group of a type's payloads, as the store takes it.
-pub fn group(entry: &TypeEntry, payloads: Vec<Bytes>, idempotency: Option<&Idempotency>) -> AppendGroup {
+pub fn group(
+    entry: &TypeEntry,
+    payloads: Vec<Bytes>,
+    idempotency: Option<&Idempotency>,
+    trace: Option<&Trace>,
+) -> AppendGroup {
+    let payloads = match trace {
+        None => payloads,
+        Some(trace) => payloads.iter().map(|payload| trace.before(payload).into()).collect(),
+    };
     AppendGroup {
         type_no: entry.type_no,
         ttl: entry.ttl.clone(),

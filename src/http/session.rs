@@ -138,7 +138,7 @@ impl Session {
         }
         // Beats are whole heartbeats apart: silent at the last one and ever since.
         if self.heard.elapsed() > self.heartbeat * 3 / 2 {
-            log::debug!("live session dropped: why=\"its peer is silent\"");
+            log::debug!("live session dropped, its peer is silent");
             if let Some(socket) = &self.socket {
                 socket.cut();
             }

@@ -43,13 +43,13 @@ pub fn on_connect(io: &dyn Any, data: &mut Extensions) {
     };
     // A connection without an option, or that cannot be reached from outside, still works.
     if let Err(e) = set_options(tcp) {
-        log::debug!("socket options were not set: error={e}");
+        log::debug!("socket options were not set: error=\"{e}\"");
     }
     match Descriptor::of(tcp.as_fd()) {
         Ok(socket) => {
             data.insert(PeerSocket { socket, tls });
         }
-        Err(e) => log::warn!("a connection cannot be cut if it stalls: error={e}"),
+        Err(e) => log::warn!("a connection cannot be cut if it stalls: error=\"{e}\""),
     }
 }
 
@@ -106,7 +106,7 @@ impl PeerSocket {
     /// not.
     pub async fn gone(&self) {
         if let Err(e) = self.until_closed().await {
-            log::debug!("a connection cannot be watched: error={e}");
+            log::debug!("a connection cannot be watched: error=\"{e}\"");
             std::future::pending().await
         }
     }

@@ -1,6 +1,6 @@
 //! What every handler is given.
 
-use super::{Feeds, Problem, StoreClock};
+use super::{Feeds, Outlook, Problem, StoreClock};
 use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::{CatchUp, DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
@@ -54,6 +54,8 @@ pub struct AppState {
     pub clock: Arc<StoreClock>,
     /// What readers of the same feed share.
     pub feeds: Arc<Feeds>,
+    /// How the hub does, for `/metrics` and the overview.
+    pub outlook: Arc<Outlook>,
     /// For registrations.
     pub registry: RegistryHandle,
     /// For live sessions.

@@ -54,8 +54,9 @@ pub async fn patch(
     let stream = StreamRef::find(&path, &state).await?;
     let body = body::read(&req, payload, &state.http).await?;
     let tuning = read_tuning(body::text(&body)?, state.http.max_depth)?;
-    let tune = Tune { ty: stream.ty.name.clone(), stream: stream.key.name, tuning };
+    let tune = Tune { ty: stream.ty.name.clone(), stream: stream.key.name, tuning: tuning.clone() };
     let ty = state.registry.tune.send(tune).await??;
+    log::info!("stream tuned: type={} stream={} tuning=\"{tuning:?}\"", ty.name, path.1);
     show(&req, &ty, path.1.as_str(), &state).await
 }
 
@@ -68,7 +69,9 @@ pub async fn delete(
     body::discard(payload).await;
     let stream = StreamRef::find(&path, &state).await?;
     let delete = DeleteStream { ty: stream.ty.name.clone(), stream: stream.key.name };
-    Ok(counted(state.registry.delete_stream.send(delete).await??))
+    let buried = state.registry.delete_stream.send(delete).await??;
+    log::warn!("stream deleted: type={} stream={} dead_letters={buried}", stream.ty.name, path.1);
+    Ok(counted(buried))
 }
 
 fn read_tuning(text: &str, max_depth: usize) -> Result<Tuning, ApiError> {
@@ -122,24 +125,27 @@ async fn ask(
 }
 
 /// A stream of a type.
-struct Stream<'a> {
-    ty: &'a TypeEntry,
-    entry: &'a StreamEntry,
+pub(super) struct Stream<'a> {
+    pub ty: &'a TypeEntry,
+    pub entry: &'a StreamEntry,
     draining: bool,
 }
 
 impl<'a> Stream<'a> {
-    fn all(ty: &'a TypeEntry) -> impl Iterator<Item = Stream<'a>> {
+    /// All of a type, those that are left of deleted ones excepted.
+    pub fn all(ty: &'a TypeEntry) -> impl Iterator<Item = Stream<'a>> {
         let active = ty.streams.iter().map(|entry| (entry, false));
         let draining = ty.draining.iter().filter(|entry| !entry.deleted).map(|entry| (entry, true));
         active.chain(draining).map(move |(entry, draining)| Stream { ty, entry, draining })
     }
 
-    fn key(&self) -> StreamKey {
+    /// Its name in the store.
+    pub fn key(&self) -> StreamKey {
         StreamKey { type_no: self.ty.type_no, name: self.entry.spec.name.clone() }
     }
 
-    fn state(&self, status: Option<&SinkStatus>) -> &'static str {
+    /// Its condition, by its registration and by what this node says of it.
+    pub fn state(&self, status: Option<&SinkStatus>) -> StreamState {
         let told = if self.entry.paused.is_some() {
             StreamState::Paused
         } else if self.draining {
@@ -149,8 +155,8 @@ impl<'a> Stream<'a> {
         };
         // Only the node that delivers knows that it fails; the rest stands in the registration.
         match (told, status.map(|status| status.state)) {
-            (StreamState::Active, Some(StreamState::Failing)) => name_of(StreamState::Failing),
-            (told, _) => name_of(told),
+            (StreamState::Active, Some(StreamState::Failing)) => StreamState::Failing,
+            (told, _) => told,
         }
     }
 
@@ -181,7 +187,7 @@ impl<'a> Stream<'a> {
         text("{\"type\":", Some(self.ty.name.as_str()), out);
         text(",\"name\":", Some(spec.name.as_str()), out);
         text(",\"source\":", Some(spec.target.source()), out);
-        text(",\"state\":", Some(self.state(status)), out);
+        text(",\"state\":", Some(self.state(status).as_str()), out);
         number(",\"backlog\":", Some(counts.backlog), out);
         number(",\"oldest_age_ms\":", age, out);
         number(",\"in_flight\":", size(status.map(|s| s.in_flight)), out);
@@ -196,15 +202,6 @@ impl<'a> Stream<'a> {
         let link = |rel, tail| Link::new(rel, url(self.ty.name.as_str(), spec.name.as_str(), tail, base));
         write_links(&[link("self", ""), link("attempts", "/attempts"), link("dead", "/dead")], out);
         out.push(b'}');
-    }
-}
-
-fn name_of(state: StreamState) -> &'static str {
-    match state {
-        StreamState::Active => "active",
-        StreamState::Paused => "paused",
-        StreamState::Failing => "failing",
-        StreamState::Draining => "draining",
     }
 }
 
@@ -231,6 +228,7 @@ mod tests {
             waiting: 2,
             mailbox: 7,
             concurrency: 8,
+            full: std::time::Duration::ZERO,
             last_error: Some("refused".into()),
         };
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What tests of handlers stand on: the hub's parts, put together over an embedded store in a temporary
 //! folder.
 
-use super::{AppState, HttpSettings, StoreClock, configure};
+use super::{AppState, HttpSettings, Outlook, StoreClock, configure};
 use crate::event::*;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::*;
@@ -135,6 +135,7 @@ impl Hub {
             types,
             clock: Arc::new(StoreClock::default()),
             feeds: Arc::default(),
+            outlook: Arc::new(Outlook::new(1_000_000)),
             broadcast,
             progress: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),

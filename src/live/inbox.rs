@@ -85,7 +85,7 @@ impl Inbox {
     /// must free the session's socket.
     ///
     /// # Errors
-    /// When there are too many sessions, or the hub is stopping, or (with a cursor) the store does not answer.
+    /// When there are too many sessions, or the hub is stopping, or the store does not answer.
     pub async fn open(
         door: &Door,
         filter: TypeFilter,
@@ -99,6 +99,7 @@ impl Inbox {
         inbox.line = Some(Line { id, door: door.clone(), filter: filter.clone() });
         let subscribe = Subscribe { id, filter: filter.clone(), outbox, begin, cut };
         door.broadcast.send(subscribe).await.map_err(|_| Refused::Stopping)??;
+        log::debug!("live session opened: session={id}");
         let Some(since) = since else { return Ok((inbox, None)) };
         let (stand, complete) = since.find(door, &filter).await?;
         let catch_up = CatchUp::new(door.clone(), id, filter, stand).resuming(complete);
@@ -242,7 +243,8 @@ impl Inbox {
         self.line.as_ref().map_or_else(TypeFilter::any, |line| line.filter.clone())
     }
 
-    /// Asks for other types; in force when the answer is there, for events committed from then on.
+    /// Asks for other types; in force when the answer is there, for events committed from then on. With
+    /// [`Refused::Unavailable`] not yet, but when the store is back.
     pub fn refilter(&mut self, filter: TypeFilter) -> impl Future<Output = Result<(), Refused>> + use<> {
         match &mut self.stage {
             Stage::Paused(catch_up) => catch_up.refilter(filter.clone()),
@@ -255,7 +257,7 @@ impl Inbox {
         });
         async move {
             match said {
-                Some(said) => said.await.map_err(|_| Refused::Stopping),
+                Some(said) => said.await.unwrap_or(Err(Refused::Stopping)),
                 None => Ok(()),
             }
         }

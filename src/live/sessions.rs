@@ -4,6 +4,7 @@ use super::fanout::{EncodedRun, Fanout};
 use super::queue::{Ending, Offer, Outbox, Stand};
 use super::{Begin, Cut, Refused, SessionId, Subscribe};
 use crate::event::{EventType, Position, TypeFilter, TypeNo};
+use crate::measure::LIVE;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -109,8 +110,13 @@ impl Sessions {
         self.open.len() + self.away.len() + self.closing.len()
     }
 
-    /// Takes a session in.
-    pub fn subscribe(&mut self, new: Subscribe, now: Instant) -> Result<(), Refused> {
+    /// Whether a session is there, and was not told to go.
+    pub fn has(&self, id: SessionId) -> bool {
+        self.open.get(id).is_some() || self.away.contains_key(&id)
+    }
+
+    /// Takes a session in. One that is not `ready` begins with [`attach`](Self::attach), whatever it says.
+    pub fn subscribe(&mut self, new: Subscribe, ready: bool, now: Instant) -> Result<(), Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
         }
@@ -119,10 +125,12 @@ impl Sessions {
         }
         let session = Session { outbox: new.outbox, cut: new.cut, filter: new.filter };
         match new.begin {
-            Begin::Now => self.insert(new.id, session),
-            Begin::CaughtUp => {
+            Begin::Now if ready => self.insert(new.id, session),
+            begin => {
+                // One that waits for the store cannot get anywhere.
+                let patience = if begin == Begin::Now { READING } else { self.idle };
                 let watched = Watched::new(&session, now);
-                self.away.insert(new.id, Away { session, watched, patience: self.idle, deadline: None });
+                self.away.insert(new.id, Away { session, watched, patience, deadline: None });
             }
         }
         Ok(())
@@ -148,6 +156,7 @@ impl Sessions {
             // It has ended; its Unsubscribe is on the way.
             return self.end(id, session, Ending::TooSlow, now);
         }
+        LIVE.fell_behind.add(1);
         log::debug!("live session falls behind and reads from the store: session={id}");
         let watched = Watched::new(&session, now);
         let deadline = Some(now + CATCH_UP);
@@ -214,6 +223,7 @@ impl Sessions {
     /// To be called several times a second: closes sessions that have been behind for too long, and cuts
     /// those that do not go.
     pub fn sweep(&mut self, now: Instant) {
+        LIVE.sessions.set(self.len());
         let mut slow = Vec::new();
         let open = &self.open;
         self.behind.retain(|id, behind| {
@@ -242,7 +252,8 @@ impl Sessions {
             // One that cannot be cut is left to the kernel, which has a time-out of its own.
             let end = cut || now >= closing.deadline + GRACE;
             if end {
-                log::info!("live session cut: session={id} done={cut} why=\"its peer does not read\"");
+                LIVE.cut.add(1);
+                log::info!("live session cut, its peer does not read: session={id} done={cut}");
             }
             !end
         });
@@ -272,7 +283,8 @@ impl Sessions {
         self.behind.remove(&id);
         let away = self.away.remove(&id).map(|away| away.session);
         if let Some(session) = self.open.remove(id).or(away) {
-            log::info!("live session closed: session={id} why=\"too slow\"");
+            LIVE.closed_slow.add(1);
+            log::info!("live session closed, it is too slow: session={id}");
             self.end(id, session, ending, now);
         }
     }

@@ -80,7 +80,7 @@ impl RegistryActor {
                     }
                 }
             }
-            Err(e) => log::error!("type cannot be read, it is left as it was: type={} error={e}", record.name),
+            Err(e) => log::error!("type cannot be read, it is left as it was: type={} error=\"{e}\"", record.name),
         }
     }
 
@@ -157,7 +157,7 @@ impl RegistryActor {
 
     fn store_failed(&mut self, error: &StoreError) {
         if self.reachable {
-            log::error!("store does not answer, sends get 503 until it does: error={error}");
+            log::error!("store does not answer, sends get 503 until it does: error=\"{error}\"");
             self.reachable = false;
         }
     }
@@ -195,7 +195,7 @@ impl RegistryActor {
 
     fn pause(&mut self, key: StreamKey, reason: String, ctx: &mut Context<Self>) {
         let Some(entry) = self.view.by_number(key.type_no) else { return };
-        log::warn!("stream pauses: type={} stream={} reason={reason}", entry.name, key.name);
+        log::warn!("stream pauses: type={} stream={}", entry.name, key.name);
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let put = async move {
             let tuning = Tuning { paused: Some(Some(reason)), ..Tuning::default() };
@@ -250,7 +250,6 @@ impl Handler<Register> for RegistryActor {
             actor.learn(&record, ctx);
             let entry = actor.view.get(name.as_str());
             let entry = entry.ok_or_else(|| ApiError::new(Code::Internal, "the stored type cannot be read back"))?;
-            log::info!("type registered: type={name} created={created} streams={}", entry.streams.len());
             Ok(Registered { created, entry, new_secrets })
         }))
     }
@@ -264,7 +263,6 @@ impl Handler<Unregister> for RegistryActor {
         let put = async move { changes::unregister(&*store, &settings, &name).await };
         Box::pin(put.into_actor(self).map(|put, actor, ctx| {
             let record = put?;
-            log::info!("type deleted: type={}", record.name);
             actor.learn(&record, ctx);
             Ok(())
         }))
@@ -278,11 +276,7 @@ impl Handler<Tune> for RegistryActor {
         let (store, settings) = (Arc::clone(&self.store), Arc::clone(&self.settings));
         let put = async move {
             let Tune { ty, stream, tuning } = tune;
-            let put = changes::tune(&*store, &settings, &ty, &stream, &tuning).await;
-            if put.is_ok() {
-                log::info!("stream tuned: type={ty} stream={stream} tuning={tuning:?}");
-            }
-            put
+            changes::tune(&*store, &settings, &ty, &stream, &tuning).await
         };
         Box::pin(put.into_actor(self).map(|put, actor, ctx| {
             let record = put?;
@@ -310,9 +304,7 @@ impl Handler<DeleteStream> for RegistryActor {
             let store = Arc::clone(&actor.store);
             let bury = async move {
                 let key = StreamKey { type_no: record?.type_no, name: stream };
-                let buried = changes::bury(&*store, &key).await?;
-                log::warn!("stream deleted: type={ty} stream={} dead_letters={buried}", key.name);
-                Ok(buried)
+                Ok(changes::bury(&*store, &key).await?)
             };
             bury.into_actor(actor)
         }))

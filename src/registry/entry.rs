@@ -100,6 +100,11 @@ impl TypeView {
         self.by_name.iter().filter(|e| filter.matches(e.key())).map(|e| Arc::clone(&e)).collect()
     }
 
+    /// How many types there are, registered or deleted; never less than before.
+    pub fn size(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Whether the store's registry has been read once: before, an unknown type means nothing.
     pub fn is_loaded(&self) -> bool {
         self.loaded.load(Ordering::Acquire)

@@ -66,7 +66,7 @@ pub(super) fn decode(record: &TypeRecord, settings: &StreamSettings) -> Result<T
     for spec in &unreadable {
         let name = spec.get("name").and_then(Value::as_str).unwrap_or("?");
         log::error!(
-            "stream cannot be read, its events wait: type={} stream={name}; register the type again to mend it",
+            "stream cannot be read, its events wait until the type is registered again: type={} stream={name}",
             record.name
         );
     }

@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out: the messages of the [`Store`](super::Store) trait.
 
+use super::Partitions;
 use crate::error::{ApiError, Code};
 use crate::event::{ClientId, EventId, EventType, Millis, Position, StreamName, Ttl, TypeNo};
 use bytes::Bytes;
@@ -27,7 +28,7 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(why) => Self::new(Code::StoreUnavailable, why),
             StoreError::Full(why) => Self::new(Code::StoreFull, why),
             StoreError::Corrupt(why) => {
-                log::error!("store holds what cannot be understood: error={why}");
+                log::error!("store holds what cannot be understood: error={why:?}");
                 Self::new(Code::Internal, why)
             }
         }
@@ -437,6 +438,6 @@ pub struct LiveRun {
 pub enum Live {
     /// Runs committed together.
     Commit(Vec<LiveRun>),
-    /// Commits may have been missed (a connection was lost): read the gaps from the store.
-    Interrupted,
+    /// Commits in these partitions may have been missed (a connection was lost): read the gaps from the store.
+    Interrupted(Partitions),
 }

@@ -7,16 +7,20 @@
 
 mod actor;
 pub mod embedded;
+mod measured;
 mod messages;
 mod nodes;
+mod partition;
 pub mod redis;
 mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use actor::{AppendReply, Appender, Drain, StoreActor};
+pub use measured::Measured;
 pub use messages::*;
 pub use nodes::{GONE_AFTER, Node, NodeId, SeenNode};
+pub use partition::{Partition, Partitions};
 pub use stamp::{Pending, Stamp, StampQuery};
 
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
@@ -47,6 +51,18 @@ pub struct StoreOptions {
 pub trait Store: Send + Sync + 'static {
     /// Whether it can be reached and written, for `/readyz`. Answers the store's clock.
     async fn ping(&self) -> Result<Millis, StoreError>;
+
+    /// The store's clock, as far as it can be asked: where several servers hold the store, that of the slowest of those
+    /// that are there.
+    async fn clock(&self) -> Result<Millis, StoreError> {
+        self.ping().await
+    }
+
+    /// In which lane a type's appends wait: at most one append of a lane should be under way at a time, and what is
+    /// slow or away in one need not hold up another. Numbers are small, and may change with time.
+    fn lane(&self, _type_no: TypeNo) -> usize {
+        0
+    }
 
     /// Appends groups, each atomically, and answers for each in order once it is durable.
     ///
@@ -168,7 +184,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// The feed of commits for this node's live sessions. Called once; bounded: when the reader does
     /// not keep up, commits are dropped, which it sees by [`LiveRun::previous`] and reads from the store.
+    ///
+    /// It brings what was asked for with [`listen`](Self::listen), and may bring more.
     fn live(&self) -> mpsc::Receiver<Live>;
+
+    /// Has the live feed bring the commits of a partition's types: all that are made from the answer on, until
+    /// [`ignore`](Self::ignore), but for what [`Live::Interrupted`] says. An error means that it is not so yet; it
+    /// is still tried until `ignore`.
+    async fn listen(&self, partition: Partition) -> Result<(), StoreError>;
+
+    /// The live feed need not bring the commits of a partition any more.
+    fn ignore(&self, partition: Partition);
 
     /// Flushes and closes; called once, after the last append was answered.
     async fn close(&self) -> Result<(), StoreError>;

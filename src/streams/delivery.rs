@@ -128,6 +128,11 @@ pub(super) struct Driver {
     /// A draining stream asks what is left, not before; `None` while it asks and once it has drained.
     count_at: Option<Instant>,
     last_error: Option<String>,
+    /// As far as it may be logged.
+    logged_error: Option<String>,
+    /// For how long the window was full, without the time since `full_since`.
+    full: Duration,
+    full_since: Option<Instant>,
     stopping: Option<Stopping>,
 }
 
@@ -162,6 +167,9 @@ impl Driver {
             make_due_at: None,
             count_at: setup.draining.then_some(now),
             last_error: None,
+            logged_error: None,
+            full: Duration::ZERO,
+            full_since: None,
             stopping: None,
             env,
             setup,
@@ -250,7 +258,7 @@ impl Driver {
         let count = self.count(now);
         let due = self.make_due(now);
         let tell = self.tell_attempts(now);
-        self.update_status();
+        self.update_status(now);
         // A probe that is claimed and waits for its time.
         let probe = self.circuit.probe_at().filter(|_| self.window.waiting() > 0);
         let stop = self.stopping.as_ref().map(|s| if now < s.deadline { s.deadline } else { s.deadline + SETTLE });
@@ -262,7 +270,7 @@ impl Driver {
     fn cut_short(&mut self, now: Instant) {
         let Some(stopping) = &self.stopping else { return };
         if now >= stopping.deadline && !self.flying.is_empty() {
-            log::info!("stream: attempts cut short stream={} count={}", self.label, self.flying.len());
+            log::info!("attempts are cut short: stream={} count={}", self.label, self.flying.len());
             self.attempts = FuturesUnordered::new();
             for key in self.flying.drain() {
                 self.window.untried(key);
@@ -270,7 +278,7 @@ impl Driver {
             self.window.give_back();
         }
         if now >= stopping.deadline + SETTLE {
-            log::warn!("stream: stopped without settling stream={} held={}", self.label, self.window.held());
+            log::warn!("stream stopped without settling: stream={} held={}", self.label, self.window.held());
             self.window.abandon();
             self.calls = FuturesUnordered::new();
             self.claiming = false;
@@ -282,7 +290,12 @@ impl Driver {
         self.stopping.is_some() && idle
     }
 
-    fn update_status(&mut self) {
+    fn update_status(&mut self, now: Instant) {
+        if self.window.held() < self.setup.spec.mailbox {
+            self.full += self.full_since.take().map_or(Duration::ZERO, |since| now - since);
+        } else {
+            self.full_since.get_or_insert(now);
+        }
         let setup = &self.setup;
         let state = if setup.paused {
             StreamState::Paused
@@ -300,6 +313,7 @@ impl Driver {
         status.waiting = self.window.waiting();
         status.mailbox = setup.spec.mailbox;
         status.concurrency = setup.spec.concurrency;
+        status.full = self.full + self.full_since.map_or(Duration::ZERO, |since| now - since);
         if status.last_error != self.last_error {
             status.last_error.clone_from(&self.last_error);
         }
@@ -314,5 +328,5 @@ pub(super) fn idle_status(setup: &SinkSetup) -> SinkStatus {
         (false, false) => StreamState::Active,
     };
     let (mailbox, concurrency) = (setup.spec.mailbox, setup.spec.concurrency);
-    SinkStatus { state, in_flight: 0, waiting: 0, mailbox, concurrency, last_error: None }
+    SinkStatus { state, in_flight: 0, waiting: 0, mailbox, concurrency, full: Duration::ZERO, last_error: None }
 }

@@ -82,6 +82,18 @@ pub enum StreamState {
     Draining,
 }
 
+impl StreamState {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Failing => "failing",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// The answer to [`Status`].
 #[derive(Debug, Clone, PartialEq, Eq, actix::MessageResponse)]
 pub struct SinkStatus {
@@ -95,6 +107,8 @@ pub struct SinkStatus {
     pub mailbox: usize,
     /// Most attempts at a time.
     pub concurrency: usize,
+    /// For how long, since it began, there was no room for more.
+    pub full: Duration,
     /// The last failure on this node.
     pub last_error: Option<String>,
 }

@@ -41,7 +41,7 @@ pub use sink_actor::SinkActor;
 pub use spec::{MAX_CONCURRENCY, MAX_MAILBOX, Secrets, StreamSpec, parse_streams};
 pub use webhook::WebhookClient;
 
-use crate::event::{EventId, EventType, Millis};
+use crate::event::{EventId, EventType, Millis, Trace};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fields::Fields;
@@ -101,6 +101,8 @@ pub struct Delivery {
     pub created_at: Millis,
     /// `{"id","type","payload","created_at"}`, encoded once for all attempts.
     pub body: Bytes,
+    /// The trace that it was sent in.
+    pub trace: Option<Trace>,
 }
 
 /// An attempt as its sink saw it.
@@ -147,6 +149,18 @@ pub enum Outcome {
         /// One line for an operator.
         error: String,
     },
+}
+
+impl Outcome {
+    /// Why it is not a delivery.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Delivered => None,
+            Self::Retry { error, .. } | Self::Unreachable { error } | Self::Dead { error } | Self::Pause { error } => {
+                Some(error)
+            }
+        }
+    }
 }
 
 /// Settings of delivery (`[streams]`, `[webhook]`, `[rabbit]`).

@@ -88,7 +88,7 @@ impl SinkPool {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.hosts.len().max(1);
         let started = self.hosts.get(turn).map(|host| host.starts.send(Arc::clone(&slot)));
         if !matches!(started, Some(Ok(()))) {
-            log::error!("streams: the arbiter of a sink has ended stream={}", lock(&slot.setup).key.name);
+            log::error!("the arbiter of a stream has ended: stream={}", lock(&slot.setup).key.name);
         }
         SinkHandle(slot)
     }
@@ -112,7 +112,7 @@ impl SinkPool {
             host.arbiter.stop();
             let joined = tokio::task::spawn_blocking(move || host.arbiter.join());
             if tokio::time::timeout(ANSWER, joined).await.is_err() {
-                log::warn!("streams: an arbiter does not end");
+                log::warn!("an arbiter of streams does not end");
             }
         }
     }
@@ -168,7 +168,7 @@ impl SinkHandle {
         if let Some(actor) = actor
             && tokio::time::timeout(grace + STOP_SLACK, actor.send(Stop(grace))).await.is_err()
         {
-            log::warn!("streams: a stream does not stop stream={}", lock(&self.0.setup).key.name);
+            log::warn!("stream does not stop: stream={}", lock(&self.0.setup).key.name);
         }
         lock(&self.0.actor).take();
     }
@@ -222,7 +222,7 @@ async fn supervise(env: SinkEnv, slot: Arc<Slot>) {
         }
         let wait = backoff.next_wait(rand::random());
         let name = lock(&slot.setup).key.name.clone();
-        log::error!("streams: a stream died, rebuilding stream={name} reason={reason:?} wait_ms={}", wait.as_millis());
+        log::error!("stream died and is made anew: stream={name} reason={reason:?} wait_ms={}", wait.as_millis());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = stop.wait_for(|stop| *stop) => return,

@@ -155,7 +155,8 @@ fn parse_retry(fields: &mut Fields, default: &Retry) -> Retry {
 fn derive_name(target: &dyn Target) -> Result<StreamName, Vec<FieldError>> {
     let identity = target.identity();
     let mut slug = String::new();
-    for c in identity.chars() {
+    // A query often holds a key, and names are shown and logged.
+    for c in identity.split('?').next().unwrap_or_default().chars() {
         let c = if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' };
         if c != '-' || !(slug.is_empty() || slug.ends_with('-')) {
             slug.push(c);

@@ -55,7 +55,8 @@ async fn whatever_changes_a_feed_changes_its_tag(hub: Hub) {
         hub.send(ty, json!(n)).await;
         let next = ask(&hub, path, &tag(&last)).await.expect(200);
         assert_ne!(tag(&next), tag(&last));
-        assert_eq!(next.json()["events"][0]["payload"], n);
+        // Not always the first: events of one millisecond are in the order of their types.
+        assert!(next.json()["events"].as_array().unwrap().iter().any(|event| event["payload"] == n));
         last = next;
     }
     // Something else does not.
@@ -65,12 +66,14 @@ async fn whatever_changes_a_feed_changes_its_tag(hub: Hub) {
     // Time does, too, and shorter lives.
     let with_b = hub.get("/api/events/feed/100days/current?types=b").await.expect(200);
     assert_eq!(ids(&with_b.json()).len(), 2);
-    let gone = eventually(PATIENCE, "b to expire", || async {
+    eventually(PATIENCE, "b to expire and its empty feed to keep its tag", || async {
+        // A page may be newer than its tag, when the last event expires between the two.
         let answer = ask(&hub, "100days/current?types=b", &tag(&with_b)).await;
-        (answer.status == 200 && ids(&answer.json()).is_empty()).then_some(answer)
+        let gone = answer.status == 200 && ids(&answer.json()).is_empty();
+        let same = gone && ask(&hub, "100days/current?types=b", &tag(&answer)).await.status == 304;
+        same.then_some(())
     })
     .await;
-    ask(&hub, "100days/current?types=b", &tag(&gone)).await.expect(304);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     hub.register("a", "1s").await;
     let short = ask(&hub, "100days/current?types=a", &tag(&only_a)).await.expect(200);

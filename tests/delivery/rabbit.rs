@@ -18,6 +18,7 @@ both_stores!(
     without_mandatory_an_event_that_no_queue_takes_is_delivered,
     many_events_arrive_once_each,
     named_brokers_are_used,
+    a_trace_is_among_the_headers,
 );
 
 /// A name that no other test uses on the shared broker.
@@ -31,6 +32,25 @@ async fn start(setup: Setup) -> (Hub, Broker) {
     let url = tokio::task::spawn_blocking(|| shared().url()).await.expect("RabbitMQ starts");
     let broker = Broker::connect(&url).await;
     (setup.set("rabbit.url", url).start().await, broker)
+}
+
+async fn a_trace_is_among_the_headers(setup: Setup) {
+    let (hub, broker) = start(setup).await;
+    let (exchange, queue) = (unique("ex"), unique("q"));
+    broker.exchange(&exchange, ExchangeKind::Topic).await;
+    broker.queue(&queue, &exchange, "#").await;
+    let collected = broker.collect(&queue).await;
+    hub.register_with("t", "1h", json!([rabbit("mq", &exchange, "key")])).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = [("Content-Type", "application/json"), ("traceparent", parent), ("tracestate", "a=1")];
+    hub.call("POST", "/api/events/send", &headers, Some(br#"{"type":"t","payload":1}"#)).await.expect(202);
+    let message = collected.at_least(1).await.remove(0);
+    assert_eq!(message.json()["payload"], 1);
+    for (name, wanted) in [("traceparent", parent), ("tracestate", "a=1")] {
+        let header = message.properties.headers().as_ref().and_then(|h| h.inner().get(name));
+        let Some(AMQPValue::LongString(text)) = header else { panic!("{name} is {header:?}") };
+        assert_eq!(text.as_bytes(), wanted.as_bytes(), "{name}");
+    }
 }
 
 async fn a_queue_gets_the_event_with_its_properties(setup: Setup) {

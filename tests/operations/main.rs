@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod master_away;
 mod settings;
 mod shutdown;
 mod store_away;

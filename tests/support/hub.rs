@@ -3,6 +3,7 @@
 use super::guard::Guard;
 use super::http::{self, Response};
 use super::redis::RedisServer;
+use super::redis::cluster::RedisCluster;
 use super::wait::{PATIENCE, eventually, within};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -45,6 +46,8 @@ pub enum Backing {
     Embedded(Arc<TempDir>),
     /// A Redis server of this test alone.
     Redis(Arc<Mutex<RedisServer>>),
+    /// A Redis Cluster of this test alone.
+    Cluster(Arc<Mutex<RedisCluster>>),
 }
 
 impl Backing {
@@ -53,6 +56,7 @@ impl Backing {
         match self {
             Self::Embedded(folder) => format!("embedded:{}", folder.path().join("data").display()),
             Self::Redis(server) => lock(server).url(),
+            Self::Cluster(cluster) => lock(cluster).url(),
         }
     }
 }
@@ -76,6 +80,11 @@ impl Setup {
     /// On an empty Redis.
     pub fn redis() -> Self {
         Self::on(Backing::Redis(Arc::new(Mutex::new(RedisServer::start()))))
+    }
+
+    /// On an empty cluster.
+    pub fn cluster(cluster: RedisCluster) -> Self {
+        Self::on(Backing::Cluster(Arc::new(Mutex::new(cluster))))
     }
 
     fn on(backing: Backing) -> Self {
@@ -115,7 +124,15 @@ impl Setup {
     pub fn redis_server(&self) -> MutexGuard<'_, RedisServer> {
         match &self.backing {
             Backing::Redis(server) => lock(server),
-            Backing::Embedded(_) => panic!("this test's store is not Redis"),
+            Backing::Embedded(_) | Backing::Cluster(_) => panic!("this test's store is not one Redis"),
+        }
+    }
+
+    /// The cluster under the store.
+    pub fn redis_cluster(&self) -> MutexGuard<'_, RedisCluster> {
+        match &self.backing {
+            Backing::Cluster(cluster) => lock(cluster),
+            Backing::Embedded(_) | Backing::Redis(_) => panic!("this test's store is not a cluster"),
         }
     }
 

@@ -1,4 +1,10 @@
-//! A Redis server of a test's own: free port, temporary folder, every write synced to the append-only file.
+//! A Redis server of a test's own: free port, temporary folder, every write synced to the append-only file. Clusters of
+//! them, and servers that Sentinels watch, are in `cluster` and `sentinel`.
+
+#[path = "redis_cluster.rs"]
+pub mod cluster;
+#[path = "redis_sentinel.rs"]
+pub mod sentinel;
 
 use super::guard::Guard;
 use std::io::{Read, Write};
@@ -34,6 +40,23 @@ impl RedisServer {
             }
         }
         panic!("redis-server does not start: is it installed?");
+    }
+
+    /// Starts a server that may need another port than was free a moment ago: `None` when it does not start.
+    fn try_start(arguments: &[String], port: u16) -> Option<Self> {
+        let folder = tempfile::Builder::new().prefix("hub-test-redis-").tempdir().expect("a temporary folder");
+        let running = run(port, folder.path(), arguments)?;
+        Some(Self { running: Some(running), port, folder, arguments: arguments.to_vec() })
+    }
+
+    /// A plain connection.
+    pub fn plain(&self) -> ::redis::Connection {
+        ::redis::Client::open(self.url()).expect("a URL").get_connection().expect("a connection")
+    }
+
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     /// `redis://127.0.0.1:PORT`.

@@ -150,7 +150,11 @@ impl Core {
             None => {
                 let room = disk.free_bytes().is_none_or(|free| free >= self.reserve);
                 if !room && self.space.is_none_or(|(_, before)| before) {
-                    log::error!(folder:% = disk.path().display(), reserve_bytes = self.reserve; "disk is full: appends are refused");
+                    log::error!(
+                        "disk is full, appends are refused: folder={:?} reserve_bytes={}",
+                        disk.path(),
+                        self.reserve
+                    );
                 }
                 self.space = Some((Instant::now(), room));
                 room

@@ -50,8 +50,8 @@ pub use self::core::Clock;
 
 use super::{
     AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, Discarded, EventDetail, Fenced, Lease, Letters, Live,
-    MarkRequest, Node, NodeId, Page, Pending, Put, PutType, ReadQuery, Replay, Replayed, SeenNode, Settle, Stamp,
-    StampQuery, Store, StoreError, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
+    MarkRequest, Node, NodeId, Page, Partition, Pending, Put, PutType, ReadQuery, Replay, Replayed, SeenNode, Settle,
+    Stamp, StampQuery, Store, StoreError, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
 };
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
@@ -397,10 +397,17 @@ impl Store for EmbeddedStore {
         self.live_wanted.store(true, Ordering::Release);
         let receiver = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
         receiver.unwrap_or_else(|| {
-            log::error!("the embedded store's live feed was asked for twice: the second reader gets nothing");
+            log::error!("the embedded store's live feed was asked for twice, the second reader gets nothing");
             mpsc::channel(1).1
         })
     }
+
+    // The feed is in this process, and whole.
+    async fn listen(&self, _: Partition) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn ignore(&self, _: Partition) {}
 
     async fn close(&self) -> Result<(), StoreError> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -427,7 +434,7 @@ impl Drop for EmbeddedStore {
         self.door = None;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = thread.map(join) {
-            log::error!(error:% = error; "the embedded store was not closed cleanly");
+            log::error!("the embedded store was not closed cleanly: error=\"{error}\"");
         }
     }
 }

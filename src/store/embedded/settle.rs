@@ -21,7 +21,13 @@ pub(super) fn settle(core: &mut Core, tx: &mut Tx<'_>, settle: Settle) -> Fenced
         return Fenced::Lost;
     };
     if held.positions.len() != settle.total {
-        log::warn!(type_no:% = settle.stream.type_no, stream:% = settle.stream.name, held = held.positions.len(), total = settle.total; "a claim was settled with another size than it has");
+        log::warn!(
+            "a claim was settled with another size than it has: type_no={} stream={} held={} total={}",
+            settle.stream.type_no,
+            settle.stream.name,
+            held.positions.len(),
+            settle.total
+        );
     }
     let mut exceptions: HashMap<Position, (ClaimedEvent, Disposition)> =
         settle.exceptions.into_iter().map(|(event, disposition)| (event.position, (event, disposition))).collect();
@@ -117,7 +123,12 @@ pub(super) fn forget(core: &mut Core, tx: &mut Tx<'_>, key: &StreamKey) {
         return;
     }
     if stream.row.backlog > 0 {
-        log::warn!(type_no:% = key.type_no, stream:% = key.name, backlog = stream.row.backlog; "a stream was to be forgotten before it had drained: its events stay");
+        log::warn!(
+            "a stream was to be forgotten before it had drained, its events stay: type_no={} stream={} backlog={}",
+            key.type_no,
+            key.name,
+            stream.row.backlog
+        );
     }
     tx.set(Table::State, past, Past::forgotten(end).encode());
     let stream = core.stream_for_change(key.type_no, &key.name);

@@ -62,7 +62,7 @@ pub(super) fn step(core: &mut Core, disk: &Disk, tx: &mut Tx<'_>) -> Result<bool
 pub(super) fn committed(core: &mut Core) {
     if let Some((ty, hour)) = core.sweeper.emptied.take() {
         core.hours.remove(ty, hour);
-        log::debug!(type_no = ty, hour = hour; "expired hour removed");
+        log::debug!("expired hour removed: type_no={ty} hour={hour}");
     }
 }
 

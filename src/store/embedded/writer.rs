@@ -194,7 +194,7 @@ impl Committer {
             return;
         }
         if let Err(error) = &swept {
-            log::warn!(error:% = error; "expired data could not be removed");
+            log::warn!("expired data could not be removed: error=\"{error}\"");
         }
         self.sweeping = false;
         self.next_sweep = Instant::now() + SWEEP_EVERY;
@@ -218,7 +218,11 @@ impl Committer {
 
 /// Says loudly that nothing works any more; answers what requests are told.
 fn fail(disk: &Disk, error: &StoreError) -> String {
-    log::error!(folder:% = disk.path().display(), error:% = error; "the embedded store could not write to disk and takes no more requests: restart the hub once the disk is well");
+    log::error!(
+        "the embedded store could not write to disk and takes no more requests, restart the hub once the disk is well: \
+         folder={:?} error=\"{error}\"",
+        disk.path()
+    );
     format!("writing to disk has failed, the hub must be restarted ({error})")
 }
 
@@ -321,7 +325,7 @@ struct Loud;
 impl Drop for Loud {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            log::error!("the embedded store's committer has died: the store takes no more requests");
+            log::error!("the embedded store's committer has died, the store takes no more requests");
         }
     }
 }

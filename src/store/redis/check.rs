@@ -1,21 +1,26 @@
 //! What is looked at when a Redis is met: whether it can hold what the hub promises.
 
+use super::address::{Address, Kind, Node};
+use super::connection::open;
 use super::keys::Keys;
+use super::trouble::Trouble;
 use super::value::store_error;
 use crate::store::StoreError;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The storage format this version reads and writes; a store with a later one is refused.
 const FORMAT: u64 = 1;
 /// The oldest Redis with script flags and sharded pub/sub.
 const OLDEST: u32 = 7;
 
-/// Servers whose facts are remembered.
-const REMEMBERED: usize = 1000;
+/// Servers whose start is remembered.
+const MET: usize = 1000;
 
 /// What is known of a server since it was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,16 +55,21 @@ impl fmt::Display for Warning {
 /// Checks servers. Warnings are given once for each start of a server, refusals every time.
 pub(super) struct Greeter {
     keys: Keys,
-    /// `run_id` of the server that was warned about last.
-    met: Mutex<String>,
-    /// By `run_id`.
+    address: Address,
+    timeout: Duration,
+    /// `run_id` of the servers that were warned about.
+    met: Mutex<HashSet<String>>,
+    /// What was found then, by `run_id`.
     facts: Mutex<BTreeMap<String, ServerFacts>>,
+    /// The storage format was looked at. On a cluster one master alone knows it.
+    format_known: AtomicBool,
 }
 
 impl Greeter {
-    /// For a store under these keys.
-    pub(super) fn new(keys: Keys) -> Self {
-        Self { keys, met: Mutex::default(), facts: Mutex::default() }
+    /// For a store under these keys, of servers at this address.
+    pub(super) fn new(keys: Keys, address: Address, timeout: Duration) -> Self {
+        let (met, facts) = (Mutex::default(), Mutex::default());
+        Self { keys, address, timeout, met, facts, format_known: AtomicBool::new(false) }
     }
 
     /// The servers that were met.
@@ -79,27 +89,28 @@ impl Greeter {
         let version = fact("redis_version");
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_none_or(|major| major < OLDEST) {
-            log::error!("event=redis_too_old version={version:?} needed=\"{OLDEST}.0\"");
+            log::error!("Redis is too old: version={version:?} needed=\"{OLDEST}.0\"");
             return Err(StoreError::Unavailable(format!("Redis {version} is too old: {OLDEST}.0 or newer is needed")));
         }
         self.check_format(connection).await?;
         let new = {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-            let new = *met != fact("run_id");
-            fact("run_id").clone_into(&mut met);
-            new
+            if met.len() >= MET {
+                met.clear();
+            }
+            met.insert(fact("run_id").to_owned())
         };
         if new {
-            log::info!("event=redis_connected version={version:?}");
+            log::info!("connected to Redis: version={version:?} port={}", fact("tcp_port"));
             let config = settings(connection).await;
-            let warnings = warnings(&info, config.as_ref());
+            let warnings = warnings(&info, config.as_ref(), self.address.kind == Kind::Cluster);
             for warning in &warnings {
-                log::warn!("event=redis_check {warning}");
+                log::warn!("Redis does not keep what a 202 promises: {warning}");
             }
             let replicas = fact("connected_slaves").parse().unwrap_or(0);
             let facts = ServerFacts { version: version.into(), port: fact("tcp_port").into(), replicas, warnings };
             let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= REMEMBERED {
+            if known.len() >= MET {
                 known.clear();
             }
             known.insert(fact("run_id").to_owned(), facts);
@@ -108,23 +119,45 @@ impl Greeter {
     }
 
     async fn check_format(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+        let mut other;
+        let mut connection = connection;
+        // Where it is on a cluster, a master that serves another part of it says itself.
+        for _ in 0..3 {
+            match self.look_at_format(connection).await {
+                Err(Trouble::Moved(_)) if self.format_known.load(Ordering::Acquire) => return Ok(()),
+                Err(Trouble::Moved(node)) => {
+                    other = open(&self.address.client(&node)?, self.timeout).await?;
+                    connection = &mut other;
+                }
+                Err(trouble) => return Err(trouble.error()),
+                Ok(()) => {
+                    self.format_known.store(true, Ordering::Release);
+                    return Ok(());
+                }
+            }
+        }
+        Err(StoreError::Unavailable("the cluster does not say who serves the registry".into()))
+    }
+
+    async fn look_at_format(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
         let key = self.keys.format();
-        let known: Option<String> =
-            redis::cmd("GET").arg(&key).query_async(connection).await.map_err(|e| store_error(&e))?;
-        match known.map(|known| known.parse::<u64>()) {
+        let asked = Node { host: String::new(), port: 0 };
+        let known: RedisResult<Option<String>> = redis::cmd("GET").arg(&key).query_async(connection).await;
+        match known.map_err(|error| Trouble::of(&error, &asked))?.map(|known| known.parse::<u64>()) {
             None => {
                 let set: RedisResult<()> =
                     redis::cmd("SET").arg(&key).arg(FORMAT).arg("NX").query_async(connection).await;
                 // A Redis that is full or read-only takes no events either; it gets its mark when it can.
                 set.or_else(|error| match store_error(&error) {
                     StoreError::Full(_) => Ok(()),
-                    other => Err(other),
+                    _ => Err(Trouble::of(&error, &asked)),
                 })
             }
             Some(Ok(format)) if format <= FORMAT => Ok(()),
             Some(_) => {
-                log::error!("event=redis_newer_format key={key:?} known=\"{FORMAT}\"");
-                Err(StoreError::Corrupt(format!("{key} names a storage format newer than {FORMAT}")))
+                log::error!("Redis holds a newer storage format: key={key:?} known={FORMAT}");
+                let newer = format!("{key} names a storage format newer than {FORMAT}");
+                Err(Trouble::Refused(StoreError::Corrupt(newer)))
             }
         }
     }
@@ -133,12 +166,12 @@ impl Greeter {
 /// The settings that matter; `None` where `CONFIG` is not allowed, as with some hosted servers.
 async fn settings(connection: &mut MultiplexedConnection) -> Option<HashMap<String, String>> {
     let mut cmd = redis::cmd("CONFIG");
-    cmd.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy");
+    cmd.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("cluster-require-full-coverage");
     cmd.query_async(connection).await.ok()
 }
 
 /// What an operator should change, a line each.
-fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>) -> Vec<Warning> {
+fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>, cluster: bool) -> Vec<Warning> {
     let mut found = Vec::new();
     let mut warn = |setting: &'static str, is: &str, risk: &'static str| {
         found.push(Warning { setting, is: is.to_owned(), risk });
@@ -147,7 +180,7 @@ fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>
     if info.get("aof_enabled").is_some_and(|on| *on == "0") {
         warn("appendonly", "no", "a restart of Redis loses events that were answered with 202: set appendonly yes");
     }
-    if info.get("cluster_enabled").is_some_and(|on| *on == "1") {
+    if !cluster && info.get("cluster_enabled").is_some_and(|on| *on == "1") {
         warn("cluster-enabled", "yes", "a node of a cluster is used as a single server");
     }
     match config {
@@ -160,6 +193,10 @@ fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>
             }
             if let Some(other) = is("maxmemory-policy").filter(|is| *is != "noeviction") {
                 warn("maxmemory-policy", other, "a full Redis throws events away: set maxmemory-policy noeviction");
+            }
+            if cluster && is("cluster-require-full-coverage") == Some("yes") {
+                let risk = "while one master fails over, none takes anything: set cluster-require-full-coverage no";
+                warn("cluster-require-full-coverage", "yes", risk);
             }
         }
     }
@@ -177,11 +214,16 @@ mod tests {
     #[test]
     fn a_right_redis_is_met_in_silence_and_every_fault_is_named() {
         let right = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "0")]);
-        assert_eq!(warnings(&right, Some(&config("always", "noeviction"))), []);
+        assert_eq!(warnings(&right, Some(&config("always", "noeviction")), false), []);
         let wrong = HashMap::from([("aof_enabled", "0"), ("cluster_enabled", "0")]);
-        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")));
+        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")), false);
         let named: Vec<_> = found.iter().map(|warning| warning.setting).collect();
         assert_eq!(named, ["appendonly", "appendfsync", "maxmemory-policy"]);
-        assert_eq!(warnings(&right, None).len(), 1);
+        assert_eq!(warnings(&right, None, false).len(), 1);
+        let member = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "1")]);
+        let mut config = config("always", "noeviction");
+        config.insert("cluster-require-full-coverage".into(), "yes".into());
+        assert_eq!(warnings(&member, Some(&config), true).len(), 1);
+        assert_eq!(warnings(&member, Some(&config), false)[0].setting, "cluster-enabled");
     }
 }

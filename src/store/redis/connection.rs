@@ -4,32 +4,65 @@
 //! again by the next caller, so that Redis may come and go at any time, also before the hub starts. While Redis is
 //! away, callers are told at once: only one of them tries to connect, and a failure is good for [`RETRY`].
 
+use super::address::{Address, Kind, Node};
 use super::check::Greeter;
 use super::scripts::SCRIPTS;
+use super::trouble::Trouble;
 use super::value::store_error;
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::future::Future;
+use std::sync::{Arc, Mutex as PlainMutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// For how long a failed attempt to connect answers those that come after it.
 const RETRY: Duration = Duration::from_millis(50);
 /// Commands that wait for the connection's task before senders wait; the crate's 50 is few for hundreds of requests.
 const QUEUE: usize = 1024;
 
+/// What every link of a store is made with.
+pub(super) struct Dialer {
+    pub(super) address: Address,
+    pub(super) greeter: Arc<Greeter>,
+    /// Longest wait for a connection, and for an answer.
+    pub(super) timeout: Duration,
+    /// Where the connections' tasks run. Arbiters come and go; the runtime the store was made on stays.
+    pub(super) runtime: Handle,
+}
+
+/// A connection that nothing was said on yet, with a limit to every wait: shorter than that of who waits, so that what is
+/// stuck is noticed here, and made anew.
+pub(super) async fn open(client: &Client, timeout: Duration) -> Result<MultiplexedConnection, StoreError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(timeout.mul_f64(0.75)))
+        .set_response_timeout(Some(timeout.mul_f64(0.9)))
+        .set_pipeline_buffer_size(QUEUE);
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    // Whatever is said before a connection stands (too many clients, a wrong password) is about reaching it.
+    connecting.await.map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
 /// One multiplexed connection, shared by all callers.
 pub(super) struct Link {
-    client: Client,
-    greeter: Arc<Greeter>,
-    timeout: Duration,
-    /// Where the connection's task runs. Arbiters come and go; the runtime the store was made on stays.
-    runtime: Handle,
-    /// The connection in use and its number, which says whether a failure is this connection's.
-    current: RwLock<Option<(u64, MultiplexedConnection)>>,
+    pub(super) node: Node,
+    dialer: Arc<Dialer>,
+    current: RwLock<Option<Open>>,
     connecting: Mutex<Attempts>,
+    /// Since when nothing has been answered.
+    failing: PlainMutex<Option<Instant>>,
+}
+
+/// A connection in use.
+#[derive(Clone)]
+struct Open {
+    /// Says whether a failure is this connection's.
+    number: u64,
+    connection: MultiplexedConnection,
+    /// True once nobody may wait on it any more.
+    cut: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Default)]
@@ -41,38 +74,78 @@ struct Attempts {
 
 impl Link {
     /// A link that connects when it is first used.
-    pub(super) fn new(client: Client, greeter: Arc<Greeter>, timeout: Duration, runtime: Handle) -> Self {
+    pub(super) fn new(node: Node, dialer: Arc<Dialer>) -> Self {
         let (current, connecting) = (RwLock::default(), Mutex::default());
-        Self { client, greeter, timeout, runtime, current, connecting }
+        Self { node, dialer, current, connecting, failing: PlainMutex::default() }
     }
 
     /// Runs one command or script.
-    pub(super) async fn query(&self, cmd: &Cmd) -> Result<Value, StoreError> {
-        let (number, mut connection) = self.connection().await?;
-        let answer = match connection.send_packed_command(cmd).await.and_then(Value::extract_error) {
-            Err(error) if lost_scripts(&error) => {
-                self.load(&mut connection).await?;
-                connection.send_packed_command(cmd).await.and_then(Value::extract_error)
-            }
-            answer => answer,
-        };
-        answer.map_err(|error| self.failed(number, &error))
+    pub(super) async fn query(&self, cmd: &Cmd) -> Result<Value, Trouble> {
+        let open = self.connection().await?;
+        let mut connection = open.connection.clone();
+        let answer = self.attend(&open, connection.send_packed_command(cmd)).await?;
+        let answer = self.read(&open, answer);
+        if matches!(answer, Err(Trouble::Again)) {
+            self.load(&open).await?;
+        }
+        answer
     }
 
-    /// Runs commands in one round trip. They must bear repetition: after a loss of scripts they are sent again.
-    pub(super) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        if pipeline.is_empty() {
-            return Ok(Vec::new());
+    /// Runs `count` commands in one round trip; answers for each.
+    pub(super) async fn pipeline(
+        &self,
+        pipeline: &Pipeline,
+        count: usize,
+    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+        let open = self.connection().await?;
+        let mut connection = open.connection.clone();
+        let answers = self.attend(&open, connection.send_packed_commands(pipeline, 0, count)).await?;
+        let found: Vec<_> = answers.into_iter().map(|answer| self.read(&open, answer)).collect();
+        if found.iter().any(|answer| matches!(answer, Err(Trouble::Again))) {
+            self.load(&open).await?;
         }
-        let (number, mut connection) = self.connection().await?;
-        let answer = match pipeline.query_async(&mut connection).await {
-            Err(error) if lost_scripts(&error) => {
-                self.load(&mut connection).await?;
-                pipeline.query_async(&mut connection).await
+        Ok(found)
+    }
+
+    /// Waits for an answer, unless the connection is cut.
+    async fn attend<T>(&self, open: &Open, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, Trouble> {
+        let mut cut = open.cut.subscribe();
+        let cut = async move {
+            // A sender that is gone has cut nothing.
+            if cut.wait_for(|cut| *cut).await.is_err() {
+                std::future::pending::<()>().await;
             }
-            answer => answer,
         };
-        answer.map_err(|error| self.failed(number, &error))
+        tokio::select! {
+            biased;
+            answer = work => answer.map_err(|error| self.failed(open, &error)),
+            () = cut => Err(Trouble::Lost(StoreError::Unavailable(format!("the connection to {} was given up", self.node)))),
+        }
+    }
+
+    fn read(&self, open: &Open, answer: Value) -> Result<Value, Trouble> {
+        let answer = answer.extract_error().map_err(|error| self.failed(open, &error))?;
+        if let Some(since) = self.failing.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            log::info!("Redis answers again: node={} after_ms={}", self.node, since.elapsed().as_millis());
+        }
+        Ok(answer)
+    }
+
+    /// Gives the server its scripts again. When it cannot, what stood beside the call in a pipeline may have been done.
+    async fn load(&self, open: &Open) -> Result<(), Trouble> {
+        log::warn!("Redis has lost its scripts, they are loaded again: node={}", self.node);
+        let loaded = load_scripts(&mut open.connection.clone()).await;
+        loaded.map_err(|error| Trouble::Lost(self.failed(open, &error).error()))
+    }
+
+    /// For how long it has answered nothing at all.
+    pub(super) fn failing_for(&self) -> Duration {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Whether a connection stands, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Drops the connection; callers that have it finish on it.
@@ -80,7 +153,20 @@ impl Link {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection), StoreError> {
+    /// Nothing came in time: the connection may be stuck.
+    pub(super) fn give_up(&self) {
+        self.note_failure();
+        self.cut();
+    }
+
+    /// Drops the connection, and tells those who wait on it that nothing will come.
+    pub(super) fn cut(&self) {
+        if let Some(open) = self.current.write().unwrap_or_else(PoisonError::into_inner).take() {
+            open.cut.send_replace(true);
+        }
+    }
+
+    async fn connection(&self) -> Result<Open, Trouble> {
         if let Some(current) = self.current() {
             return Ok(current);
         }
@@ -91,74 +177,78 @@ impl Link {
         if let Some((at, error)) = &attempts.failed
             && at.elapsed() < RETRY
         {
-            return Err(error.clone());
+            return Err(Trouble::Away(error.clone()));
         }
         match self.connect().await {
             Ok(connection) => {
                 attempts.made += 1;
                 attempts.failed = None;
-                let current = (attempts.made, connection);
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(current.clone());
-                Ok(current)
+                let open = Open { number: attempts.made, connection, cut: Arc::new(watch::channel(false).0) };
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(open.clone());
+                Ok(open)
             }
             Err(error) => {
                 if attempts.failed.is_none() {
-                    log::warn!("event=redis_unreachable error={error:?} action=\"connect again at the next need\"");
+                    log::warn!(
+                        "Redis cannot be reached, the next need tries again: node={} error=\"{error}\"",
+                        self.node
+                    );
                 }
                 attempts.failed = Some((Instant::now(), error.clone()));
-                Err(error)
+                self.note_failure();
+                Err(Trouble::Away(error))
             }
         }
     }
 
-    fn current(&self) -> Option<(u64, MultiplexedConnection)> {
+    fn current(&self) -> Option<Open> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Connects on the store's own runtime, so that the connection outlives whoever needed it first.
     async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
-        let (client, greeter, timeout) = (self.client.clone(), Arc::clone(&self.greeter), self.timeout);
-        let connecting = self.runtime.spawn(async move {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(timeout))
-                .set_response_timeout(Some(timeout))
-                .set_pipeline_buffer_size(QUEUE);
-            // Whatever is said before a connection stands (too many clients, a wrong password) is about reaching it.
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-                .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            greeter.greet(&mut connection).await?;
+        let (node, dialer) = (self.node.clone(), Arc::clone(&self.dialer));
+        let connecting = self.dialer.runtime.spawn(async move {
+            let mut connection = open(&dialer.address.client(&node)?, dialer.timeout).await?;
+            if matches!(dialer.address.kind, Kind::Sentinel(_)) {
+                check_role(&mut connection, &node).await?;
+            }
+            dialer.greeter.greet(&mut connection).await?;
             load_scripts(&mut connection).await.map_err(|e| store_error(&e))?;
             Ok(connection)
         });
         connecting.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the hub is shutting down".into())))
     }
 
-    async fn load(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
-        log::warn!("event=redis_scripts_lost action=load");
-        load_scripts(connection).await.map_err(|e| store_error(&e))
+    fn note_failure(&self) {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
     }
 
     /// What an error means; one that is the connection's own ends it.
-    fn failed(&self, number: u64, error: &RedisError) -> StoreError {
-        // A time-out too: on a silent network the connection would stay stuck until TCP gives up.
-        let ends = error.is_io_error()
-            || error.is_unrecoverable_error()
-            || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+    fn failed(&self, open: &Open, error: &RedisError) -> Trouble {
+        let trouble = Trouble::of(error, &self.node);
+        // A time-out too: on a silent network the connection would stay stuck until TCP gives up. And one to a master
+        // that was demoted: whoever connects anew asks who is master.
+        let ends = matches!(trouble, Trouble::Lost(_)) || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
         if ends {
+            self.note_failure();
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-            if current.as_ref().is_some_and(|(in_use, _)| *in_use == number) {
+            if current.as_ref().is_some_and(|in_use| in_use.number == open.number) {
                 *current = None;
-                log::warn!("event=redis_connection_lost error={error:?}");
+                log::warn!("connection to Redis lost: node={} error=\"{error}\"", self.node);
             }
         }
-        store_error(error)
+        trouble
     }
 }
 
-fn lost_scripts(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+/// Sentinels may name a server that has not learnt of its promotion, or was master once.
+async fn check_role(connection: &mut MultiplexedConnection, node: &Node) -> Result<(), StoreError> {
+    let role: Vec<Value> = redis::cmd("ROLE").query_async(connection).await.map_err(|e| store_error(&e))?;
+    match role.first() {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+        _ => Err(StoreError::Unavailable(format!("{node} is not a master"))),
+    }
 }
 
 async fn load_scripts(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {

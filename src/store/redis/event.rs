@@ -26,7 +26,7 @@ impl RedisStore {
         for stream in streams {
             cmd.arg(stream.name.as_str());
         }
-        let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+        let mut answer = Answer::of(self.general.query(ty.type_no.into(), &cmd).await?)?;
         let now = int(&answer.next())?;
         let chunk = bytes(answer.next())?;
         if chunk.is_empty() || !ty.ttl.shows(id.ms(), now) {

@@ -1,11 +1,12 @@
 //! Names of keys and channels. The table is in `ARCHITECTURE.md`; names that need Redis' clock or a chunk's
 //! millisecond are made in the scripts by the same rules.
 
+use super::slots::Route;
 use crate::event::{ClientId, TypeNo};
-use crate::store::StreamKey;
+use crate::store::{Partition, StreamKey};
 
 /// Partitions a type number is spread over: what must be in one slot of a cluster is in one partition.
-pub(super) const PARTITIONS: u16 = 64;
+pub(super) const PARTITIONS: u16 = Partition::COUNT;
 
 /// Makes names under one prefix.
 #[derive(Debug, Clone)]
@@ -16,7 +17,7 @@ pub(super) struct Keys {
 
 /// The partition of a type.
 pub(super) fn partition(type_no: TypeNo) -> u16 {
-    type_no.get() % PARTITIONS
+    Partition::of(type_no).get()
 }
 
 impl Keys {
@@ -36,6 +37,11 @@ impl Keys {
     /// Sorted set: stream → its earliest due time.
     pub(super) fn due(&self, partition: u16) -> String {
         self.of("due", partition)
+    }
+
+    /// What a token's last append was answered.
+    pub(super) fn token(&self, partition: u16, name: &str) -> String {
+        format!("{}:{name}", self.of("tok", partition))
     }
 
     /// Channel of commits.
@@ -122,9 +128,12 @@ impl Keys {
         [self.registry("nodes"), self.registry("facts")]
     }
 
-    /// Written to see whether Redis takes writes.
-    pub(super) fn ping(&self) -> String {
-        self.registry("ping")
+    /// Written to see whether the server that serves a route takes writes.
+    pub(super) fn ping(&self, route: Route) -> String {
+        match route {
+            Route::Partition(p) => self.of("ping", p),
+            Route::Registry => self.registry("ping"),
+        }
     }
 }
 

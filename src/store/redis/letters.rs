@@ -25,7 +25,7 @@ impl RedisStore {
             for position in positions {
                 cmd.arg(position.get());
             }
-            let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+            let mut answer = Answer::of(self.general.query(stream.type_no.into(), &cmd).await?)?;
             Ok::<_, StoreError>((uint(&answer.next())?, uint(&answer.next())?))
         };
         match letters {
@@ -53,7 +53,7 @@ impl RedisStore {
         loop {
             let mut cmd = self.on_stream(&SCRIPTS.bury, stream);
             cmd.arg(millis(self.options.dead_ttl)).arg(CHUNKS).arg(reason);
-            let some = uint(&self.general.query(&cmd).await?)?;
+            let some = uint(&self.general.query(stream.type_no.into(), &cmd).await?)?;
             if some == 0 {
                 return Ok(buried);
             }

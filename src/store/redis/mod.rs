@@ -1,21 +1,26 @@
-//! The Redis store: one Redis 7.0 or newer, shared by any number of hubs.
+//! The Redis store: Redis 7.0 or newer, shared by any number of hubs. One server, one behind Sentinel, or a cluster.
 //!
 //! Everything that must be atomic is one Lua script (`redis/*.lua`, each headed by its keys, arguments and answer).
 //! A file here is one subject: what it sends, and how it reads the answer. Keys are spread over 64 partitions by type
-//! number, and nothing but the batch of an append spans partitions, so that a cluster can hold them apart.
+//! number. One server takes commands of many partitions in one script; on a cluster each script is of one, and `links.rs`
+//! takes it to whoever serves it.
 //!
-//! Two connections: appends have their own, since a large page on its way to a reader must not delay a 202, and since
+//! Two connections to each server: appends have their own, since a large page on its way to a reader must not delay a 202, and since
 //! waiting for replicas blocks the connection it is asked on. Everything else shares the other.
 
+mod address;
 mod append;
 mod check;
 mod chunk;
 mod connection;
 mod event;
+mod health;
 mod keys;
 mod letters;
+mod links;
 mod live;
 mod marks;
+mod masters;
 mod merge;
 mod nodes;
 mod outbox;
@@ -24,21 +29,36 @@ mod read;
 mod registry;
 mod replay;
 mod scripts;
+mod slots;
 mod stamp;
 mod streams;
+mod token;
+mod trouble;
 mod value;
 
-use super::*;
-use ::redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
-use check::Greeter;
+pub use address::{Address, FORMS};
 pub use check::{ServerFacts, Warning};
-use connection::Link;
+
+use super::*;
+use address::Node;
+use check::Greeter;
+use connection::Dialer;
 use keys::Keys;
+use links::Links;
+use live::{Conductor, Servers, Subscriptions};
+use masters::Masters;
 use scripts::SCRIPTS;
+use slots::{Route, Slots};
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use token::Tokens;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+
+/// Lanes of appends there are at most, however many servers have come and gone.
+const MAX_LANES: usize = 256;
 
 /// Events in Redis. Cheap to share, never to clone.
 pub struct RedisStore {
@@ -46,20 +66,27 @@ pub struct RedisStore {
     options: StoreOptions,
     /// Replicas that must have an append before it is answered.
     wait_replicas: u32,
-    /// For the live feed, which has a connection of its own.
-    client: Client,
-    greeter: Arc<Greeter>,
+    dialer: Arc<Dialer>,
+    masters: Arc<Masters>,
     /// Appends alone.
-    appends: Link,
+    appends: Arc<Links>,
     /// Everything else.
-    general: Arc<Link>,
+    general: Arc<Links>,
+    tokens: Tokens,
+    /// Servers in the order in which lanes were given to them.
+    lanes: Mutex<Vec<Node>>,
+    started: Instant,
+    clocks_apart: AtomicBool,
     runtime: Handle,
+    /// Looks after the masters.
+    watch: Option<AbortHandle>,
     subscriber: Mutex<Option<AbortHandle>>,
+    /// What it is to bring.
+    subscriptions: Subscriptions,
 }
 
 impl RedisStore {
-    /// A store at `url` (`redis://` or `rediss://`, one server) with `prefix` before every key. An append waits for
-    /// `wait_replicas` replicas.
+    /// A store at `url` (see [`FORMS`]) with `prefix` before every key. An append waits for `wait_replicas` replicas.
     ///
     /// Connects when it is first used, so that a hub starts while Redis is away. Its connections live on the tokio
     /// runtime this is called on.
@@ -73,29 +100,65 @@ impl RedisStore {
             // The first pair of braces in a key decides its slot on a cluster.
             return Err(StoreError::Unavailable("store.prefix: braces are not allowed".into()));
         }
-        let malformed = |error: RedisError| StoreError::Unavailable(format!("store.url: {error}"));
-        let info = url.into_connection_info().map_err(malformed)?;
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        // Whatever the URL says: `value.rs` reads the answers of this protocol.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        let info = info.set_tcp_settings(tcp).set_redis_settings(settings);
-        let client = Client::open(info).map_err(malformed)?;
+        let address = Address::parse(url).map_err(|why| StoreError::Unavailable(format!("store.url: {why}")))?;
         let keys = Keys { prefix: prefix.to_owned() };
-        let greeter = Arc::new(Greeter::new(keys.clone()));
-        let link = || Link::new(client.clone(), Arc::clone(&greeter), options.timeout, runtime.clone());
-        let (appends, general) = (link(), Arc::new(link()));
-        let subscriber = Mutex::default();
-        Ok(Self { keys, options, wait_replicas, client, greeter, appends, general, runtime, subscriber })
+        let timeout = options.timeout;
+        let greeter = Arc::new(Greeter::new(keys.clone(), address.clone(), timeout));
+        let dialer = Arc::new(Dialer { address, greeter, timeout, runtime: runtime.clone() });
+        let masters = Arc::new(Masters::new(Arc::clone(&dialer)));
+        let links = || Arc::new(Links::new(Arc::clone(&masters), Arc::clone(&dialer)));
+        let (appends, general) = (links(), links());
+        if masters.can_change() && wait_replicas == 0 {
+            log::warn!(
+                "Redis does not keep what a 202 promises: setting=\"store.wait_replicas\" is=\"0\" risk=\"a failover loses events that were \
+                 answered with 202 and not yet replicated: set it to 1\""
+            );
+        }
+        let watch = masters.can_change().then(|| {
+            let (masters, appends, general) = (Arc::clone(&masters), Arc::clone(&appends), Arc::clone(&general));
+            let watching = async move {
+                loop {
+                    // Who cannot be asked now is asked again.
+                    let _ = masters.look(None).await;
+                    appends.tidy();
+                    general.tidy();
+                    masters.due().await;
+                }
+            };
+            runtime.spawn(watching).abort_handle()
+        });
+        Ok(Self {
+            keys,
+            options,
+            wait_replicas,
+            dialer,
+            masters,
+            appends,
+            general,
+            tokens: Tokens::default(),
+            lanes: Mutex::default(),
+            started: Instant::now(),
+            clocks_apart: AtomicBool::new(false),
+            runtime,
+            watch,
+            subscriber: Mutex::default(),
+            subscriptions: Subscriptions::default(),
+        })
     }
 
-    /// The servers that a first read meets, as `event-source-api check` shows them. A Redis that was empty has the mark
-    /// of the storage format afterwards.
+    /// Places of items by who may take them in one command; see [`Slots::shares`].
+    fn shares(&self, types: impl Iterator<Item = TypeNo>, most: usize) -> Vec<(Route, Vec<usize>)> {
+        Slots::shares(self.masters.are_many(), types, most)
+    }
+
+    /// All servers that take writes, as `event-source-api check` shows them. A Redis that was empty has the mark of the
+    /// storage format afterwards.
     ///
     /// # Errors
     /// When they cannot be used.
     pub async fn inspect(&self) -> Result<Vec<ServerFacts>, StoreError> {
-        self.within(self.version()).await?;
-        Ok(self.greeter.facts())
+        self.within(self.ping_all()).await?;
+        Ok(self.dialer.greeter.facts())
     }
 
     /// Gives up after the store's time-out.
@@ -119,12 +182,30 @@ fn lifetime(ttl: &crate::event::Ttl) -> i64 {
 #[async_trait]
 impl Store for RedisStore {
     async fn ping(&self) -> Result<Millis, StoreError> {
-        let cmd = SCRIPTS.ping.call(&[self.keys.ping()]);
-        self.within(async { value::int(&self.general.query(&cmd).await?) }).await
+        self.within(self.ping_all()).await
     }
 
+    async fn clock(&self) -> Result<Millis, StoreError> {
+        self.within(self.clock_now()).await
+    }
+
+    // Gives up in time by itself, a part at a time.
     async fn append(&self, groups: Vec<AppendGroup>) -> Result<Vec<Result<Appended, StoreError>>, StoreError> {
-        self.within(self.append_groups(groups)).await
+        self.append_groups(groups).await
+    }
+
+    fn lane(&self, type_no: TypeNo) -> usize {
+        if !self.masters.are_many() {
+            return 0;
+        }
+        let slots = self.masters.slots();
+        let Some(node) = slots.master(type_no.into()) else { return 0 };
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = lanes.iter().position(|known| known == node).unwrap_or_else(|| {
+            lanes.push(node.clone());
+            lanes.len() - 1
+        });
+        at % MAX_LANES
     }
 
     async fn read(&self, query: ReadQuery) -> Result<Page, StoreError> {
@@ -250,7 +331,7 @@ impl Store for RedisStore {
         self.within(self.last_of(types)).await
     }
 
-    async fn announce(&self, node: &Node) -> Result<(), StoreError> {
+    async fn announce(&self, node: &crate::store::Node) -> Result<(), StoreError> {
         self.within(self.announce_node(node)).await
     }
 
@@ -263,18 +344,34 @@ impl Store for RedisStore {
     }
 
     fn live(&self) -> mpsc::Receiver<Live> {
-        let subscriber = live::Subscriber::new(self.client.clone(), Arc::clone(&self.greeter), self.keys.clone());
+        let servers = Servers { masters: Arc::clone(&self.masters), dialer: Arc::clone(&self.dialer) };
+        let (conductor, feed) = Conductor::new(servers, self.keys.clone(), self.subscriptions.clone());
         let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
-        let (task, feed) = subscriber.start(&runtime, self.options.timeout);
+        let task = runtime.spawn(conductor.run()).abort_handle();
         if let Some(before) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).replace(task) {
             before.abort();
         }
         feed
     }
 
+    async fn listen(&self, partition: Partition) -> Result<(), StoreError> {
+        self.within(async {
+            self.subscriptions.listen(partition).await;
+            Ok(())
+        })
+        .await
+    }
+
+    fn ignore(&self, partition: Partition) {
+        self.subscriptions.ignore(partition);
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         if let Some(task) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
+        }
+        if let Some(watch) = &self.watch {
+            watch.abort();
         }
         // Nothing is buffered here: what was answered is in Redis.
         self.appends.close();
@@ -287,6 +384,9 @@ impl Drop for RedisStore {
     fn drop(&mut self) {
         if let Some(task) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
+        }
+        if let Some(watch) = &self.watch {
+            watch.abort();
         }
     }
 }

@@ -27,7 +27,7 @@ impl RedisStore {
     pub(super) async fn claim_events(&self, request: ClaimRequest) -> Result<Claim, StoreError> {
         let mut cmd = self.on_stream(&SCRIPTS.claim, &request.stream);
         cmd.arg(request.max).arg(millis(request.lease)).arg(u8::from(request.ordered));
-        let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+        let mut answer = Answer::of(self.general.query(request.stream.type_no.into(), &cmd).await?)?;
         let lease = score(&answer.next())?.map(Lease);
         let now = int(&answer.next())?;
         // Rounded up: at that time it is due.
@@ -55,7 +55,7 @@ impl RedisStore {
     ) -> Result<Fenced, StoreError> {
         let mut cmd = self.on_stream(&SCRIPTS.renew, stream);
         cmd.arg(text(lease)).arg(millis(extend));
-        let renewed = score(&self.general.query(&cmd).await?)?;
+        let renewed = score(&self.general.query(stream.type_no.into(), &cmd).await?)?;
         Ok(renewed.map_or(Fenced::Lost, |lease| Fenced::Done(Some(Lease(lease)))))
     }
 
@@ -73,7 +73,7 @@ impl RedisStore {
         for (event, disposition) in &settle.exceptions {
             add_exception(event.position, disposition, &mut cmd);
         }
-        let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+        let mut answer = Answer::of(self.general.query(settle.stream.type_no.into(), &cmd).await?)?;
         match int(&answer.next())? {
             0 => Ok(Fenced::Lost),
             1 => Ok(Fenced::Done(score(&answer.next())?.map(Lease))),

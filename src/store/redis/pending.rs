@@ -1,11 +1,12 @@
 //! What a client has not marked yet: counted by hours, and looked for only in the hours that decide.
 
 use super::keys::partition;
+use super::slots::Route;
 use super::value::{Answer, array, bytes, corrupt, int, uint};
 use super::{RedisStore, SCRIPTS, lifetime};
 use crate::event::{ClientId, EventId, Millis, Position, TypeNo};
 use crate::store::{Pending, StoreError, TypeRef};
-use redis::Value;
+use redis::{Cmd, Value};
 
 /// Types that one script call counts at most; it may take fewer.
 const TYPES: usize = 500;
@@ -96,44 +97,61 @@ impl RedisStore {
     }
 
     async fn count_hours(&self, types: &[TypeRef], client: &ClientId) -> Result<(Millis, Vec<Counted>), StoreError> {
-        let mut counted = Vec::with_capacity(types.len());
-        let mut now = None;
-        loop {
-            let rest = types.get(counted.len()..).unwrap_or_default();
-            let some = rest.get(..rest.len().min(TYPES)).unwrap_or_default();
-            if some.is_empty() && now.is_some() {
-                return Ok((now.unwrap_or_default(), counted));
-            }
-            let route = some.first().map_or(0, |ty| partition(ty.type_no));
-            let mut cmd = SCRIPTS.pending.call(&[self.keys.last(route)]);
-            cmd.arg(&self.keys.prefix).arg(client.as_str());
-            for ty in some {
-                cmd.arg(partition(ty.type_no)).arg(ty.type_no.get()).arg(lifetime(&ty.ttl));
-            }
-            let mut answer = Answer::of(self.general.query(&cmd).await?)?;
-            now = Some(int(&answer.next())?);
-            if answer.left() == 0 && !some.is_empty() {
-                return Err(corrupt("the pending script answered for no type"));
-            }
-            for (ty, answer) in some.iter().zip(answer.rest()) {
-                counted.push(read(ty.type_no, answer)?);
-            }
+        let mut counted: Vec<Option<Counted>> = types.iter().map(|_| None).collect();
+        let mut now: Option<Millis> = None;
+        let mut open = self.shares(types.iter().map(|ty| ty.type_no), TYPES);
+        if open.is_empty() {
+            // The clock is asked all the same.
+            open.push((Route::Partition(0), Vec::new()));
         }
+        while !open.is_empty() {
+            let of_share = |(route, share): &(Route, Vec<usize>)| {
+                let types = share.iter().filter_map(|at| types.get(*at));
+                let first = types.clone().next().map_or(0, |ty| partition(ty.type_no));
+                let mut cmd = SCRIPTS.pending.call(&[self.keys.last(first)]);
+                cmd.arg(&self.keys.prefix).arg(client.as_str());
+                for ty in types {
+                    cmd.arg(partition(ty.type_no)).arg(ty.type_no.get()).arg(lifetime(&ty.ttl));
+                }
+                (*route, cmd)
+            };
+            let batch: Vec<_> = open.iter().map(of_share).collect();
+            let mut rest = Vec::new();
+            for ((route, mut share), answer) in open.into_iter().zip(self.general.pipeline(&batch).await?) {
+                let mut answer = Answer::of(answer)?;
+                let at = int(&answer.next())?;
+                now = Some(now.map_or(at, |before| before.min(at)));
+                let done = answer.left().min(share.len());
+                if done == 0 && !share.is_empty() {
+                    return Err(corrupt("the pending script answered for no type"));
+                }
+                for (at, answer) in share.drain(..done).zip(answer.rest()) {
+                    if let (Some(slot), Some(ty)) = (counted.get_mut(at), types.get(at)) {
+                        *slot = Some(read(ty.type_no, answer)?);
+                    }
+                }
+                if !share.is_empty() {
+                    rest.push((route, share));
+                }
+            }
+            open = rest;
+        }
+        Ok((now.unwrap_or_default(), counted.into_iter().flatten().collect()))
     }
 
     /// Looks through hours, a part of each at a time, so that no script takes long.
     async fn look(&self, searches: &mut [Search], client: &ClientId) -> Result<(), StoreError> {
         for some in searches.chunks_mut(TOGETHER) {
             while some.iter().any(|search| !search.done) {
-                let mut pipeline = redis::pipe();
+                let mut batch: Vec<(Route, Cmd)> = Vec::new();
                 for search in some.iter().filter(|search| !search.done) {
                     let p = partition(search.type_no);
                     let mut cmd = SCRIPTS.pending_hour.call(&[self.keys.last(p)]);
                     cmd.arg(&self.keys.prefix).arg(p).arg(search.type_no.get()).arg(search.hour);
                     cmd.arg(search.ms).arg(search.skip).arg(client.as_str()).arg(u8::from(search.one));
-                    pipeline.add_command(cmd);
+                    batch.push((Route::Partition(p), cmd));
                 }
-                let answers = self.general.pipeline(&pipeline).await?;
+                let answers = self.general.pipeline(&batch).await?;
                 for (search, answer) in some.iter_mut().filter(|search| !search.done).zip(answers) {
                     advance(search, answer)?;
                 }

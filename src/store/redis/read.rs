@@ -4,14 +4,15 @@ use super::chunk::decode;
 use super::event::marked_at;
 use super::keys::partition;
 use super::merge::{Fetch, HOUR, Hour, Source, frontier, plan};
+use super::slots::Route;
 use super::value::{Answer, array, bytes, corrupt, int, uint};
 use super::{RedisStore, SCRIPTS};
 use crate::event::{EventId, Millis, Position, hour_of};
 use crate::store::{Marked, Page, ReadQuery, StoreError, StoredEvent};
-use redis::Value;
+use redis::{Cmd, Value};
 use std::collections::BTreeMap;
 
-/// Types whose hours one script call looks up, so that none blocks Redis for long.
+/// Types whose hours one script call looks up at most, so that none blocks Redis for long.
 const TYPES: usize = 500;
 /// Chunks of the first round, when nothing is known of their size.
 const FIRST_ROUND: usize = 256;
@@ -72,16 +73,23 @@ impl RedisStore {
             if blind.is_empty() {
                 return Ok(());
             }
-            for some in blind.chunks_mut(TYPES) {
-                let route = some.first().map_or(0, |(_, source, _)| partition(source.type_no));
-                let mut cmd = SCRIPTS.hours.call(&[self.keys.last(route)]);
+            let shares = self.shares(blind.iter().map(|(_, source, _)| source.type_no), TYPES);
+            let mut batch = Vec::with_capacity(shares.len());
+            for (route, share) in &shares {
+                let some = share.iter().filter_map(|at| blind.get(*at));
+                let first = some.clone().next().map_or(0, |(_, source, _)| partition(source.type_no));
+                let mut cmd = SCRIPTS.hours.call(&[self.keys.last(first)]);
                 cmd.arg(&self.keys.prefix).arg(hour_of(query.from)).arg(need).arg(which).arg(client);
-                for (_, source, newest) in some.iter() {
+                for (_, source, newest) in some {
                     cmd.arg(partition(source.type_no)).arg(source.type_no.get()).arg(*newest);
                 }
-                let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+                batch.push((*route, cmd));
+            }
+            for ((_, share), answer) in shares.iter().zip(self.general.pipeline(&batch).await?) {
+                let mut answer = Answer::of(answer)?;
                 let now = int(&answer.next())?;
-                for (at, source, _) in some.iter_mut() {
+                for at in share {
+                    let Some((at, source, _)) = blind.get_mut(*at) else { continue };
                     let hours = array(answer.next())?;
                     let ttl = query.types.get(*at).and_then(|ty| ty.ttl.millis());
                     learn(source, &hours, ttl.map(|ttl| now.saturating_sub(ttl) + 1))?;
@@ -97,16 +105,18 @@ impl RedisStore {
         fetches: &[Fetch],
         sources: &mut [Source],
     ) -> Result<(usize, usize), StoreError> {
-        let mut pipeline = redis::pipe();
+        let mut batch: Vec<(Route, Cmd)> = Vec::with_capacity(fetches.len());
         for fetch in fetches {
             let Some(source) = sources.get(fetch.source) else { continue };
-            pipeline.cmd("ZRANGE").arg(self.keys.events(source.type_no, fetch.hour));
-            pipeline.arg(fetch.top).arg(source.visible.start).arg("BYSCORE").arg("REV");
-            pipeline.arg("LIMIT").arg(fetch.skip).arg(fetch.chunks);
+            let mut cmd = redis::cmd("ZRANGE");
+            cmd.arg(self.keys.events(source.type_no, fetch.hour));
+            cmd.arg(fetch.top).arg(source.visible.start).arg("BYSCORE").arg("REV");
+            cmd.arg("LIMIT").arg(fetch.skip).arg(fetch.chunks);
+            batch.push((source.type_no.into(), cmd));
         }
         let (mut count, mut size) = (0, 0);
         let mut loaded: Vec<(usize, bool, Vec<StoredEvent>)> = Vec::with_capacity(fetches.len());
-        for (fetch, answer) in fetches.iter().zip(self.general.pipeline(&pipeline).await?) {
+        for (fetch, answer) in fetches.iter().zip(self.general.pipeline(&batch).await?) {
             let mut chunks = Vec::new();
             for chunk in array(answer)? {
                 let chunk = bytes(chunk)?;
@@ -148,15 +158,17 @@ impl RedisStore {
                 minutes.entry((event.id.type_no().get(), minute)).or_default().push(event);
             }
         }
-        let mut pipeline = redis::pipe();
+        let mut batch: Vec<(Route, Cmd)> = Vec::with_capacity(minutes.len());
         for ((_, minute), events) in &minutes {
             let Some(first) = events.first() else { continue };
-            pipeline.cmd("HMGET").arg(self.keys.marks(first.id.type_no(), *minute, client));
+            let mut cmd = redis::cmd("HMGET");
+            cmd.arg(self.keys.marks(first.id.type_no(), *minute, client));
             for event in events {
-                pipeline.arg(offset(event.id, *minute));
+                cmd.arg(offset(event.id, *minute));
             }
+            batch.push((first.id.type_no().into(), cmd));
         }
-        let answers = self.general.pipeline(&pipeline).await?;
+        let answers = self.general.pipeline(&batch).await?;
         for (events, seconds) in minutes.into_values().zip(answers) {
             for (event, seconds) in events.into_iter().zip(array(seconds)?) {
                 if seconds != Value::Nil {

@@ -1,6 +1,7 @@
 //! The registry: type records, and types that were discarded.
 
 use super::keys::partition;
+use super::slots::Route;
 use super::value::{Answer, array, bytes, corrupt, int, uint};
 use super::{RedisStore, SCRIPTS, lifetime};
 use crate::event::{EventType, MAX_TYPES, TypeNo};
@@ -15,9 +16,11 @@ const HOURS: usize = 64;
 
 impl RedisStore {
     pub(super) async fn all_types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
-        let mut both = redis::pipe();
+        let (mut version, mut types) = (redis::cmd("GET"), redis::cmd("HGETALL"));
+        version.arg(self.keys.version());
+        types.arg(self.keys.types());
         // The version first: a change in between is then seen again, not missed.
-        both.cmd("GET").arg(self.keys.version()).cmd("HGETALL").arg(self.keys.types());
+        let both = [(Route::Registry, version), (Route::Registry, types)];
         let mut answers = self.general.pipeline(&both).await?.into_iter();
         let version = uint(&answers.next().unwrap_or_default())?;
         let mut records = Vec::new();
@@ -31,13 +34,13 @@ impl RedisStore {
     pub(super) async fn version(&self) -> Result<u64, StoreError> {
         let mut cmd = redis::cmd("GET");
         cmd.arg(self.keys.version());
-        uint(&self.general.query(&cmd).await?)
+        uint(&self.general.query(Route::Registry, &cmd).await?)
     }
 
     pub(super) async fn one_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {
         let mut cmd = redis::cmd("HGET");
         cmd.arg(self.keys.types()).arg(name.as_str());
-        match self.general.query(&cmd).await? {
+        match self.general.query(Route::Registry, &cmd).await? {
             redis::Value::Nil => Ok(None),
             record => decode(name.clone(), &bytes(record)?).map(Some),
         }
@@ -46,7 +49,7 @@ impl RedisStore {
     pub(super) async fn change_type(&self, put: PutType) -> Result<Put, StoreError> {
         let mut cmd = SCRIPTS.put_type.call(&[self.keys.types(), self.keys.version(), self.keys.numbers()]);
         cmd.arg(put.name.as_str()).arg(encode(&put)).arg(put.based_on).arg(MAX_TYPES).arg(self.keys.changes());
-        let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+        let mut answer = Answer::of(self.general.query(Route::Registry, &cmd).await?)?;
         match int(&answer.next())? {
             0 => Ok(Put::Conflict),
             1 => {
@@ -71,19 +74,20 @@ impl RedisStore {
         let mut cmd = SCRIPTS.retain.call(&route);
         cmd.arg(&self.keys.prefix).arg(p).arg(type_no).arg(lifetime(&record.ttl)).arg(record.revision);
         // Oldest first: those are the next to expire.
-        let hours = array(self.general.query(&cmd).await?)?;
-        let (link, prefix) = (Arc::clone(&self.general), self.keys.prefix.clone());
+        let at = Route::Partition(p);
+        let hours = array(self.general.query(at, &cmd).await?)?;
+        let (links, prefix) = (Arc::clone(&self.general), self.keys.prefix.clone());
         let mut task = self.runtime.spawn(async move {
             for some in hours.chunks(HOURS) {
-                let mut pipeline = redis::pipe();
+                let mut batch = Vec::with_capacity(some.len());
                 for hour in some {
                     let mut cmd = SCRIPTS.retain_hour.call(&route);
                     cmd.arg(&prefix).arg(p).arg(type_no).arg(int(hour)?);
-                    pipeline.add_command(cmd);
+                    batch.push((at, cmd));
                 }
-                link.pipeline(&pipeline).await.inspect_err(|error| {
+                links.pipeline(&batch).await.inspect_err(|error| {
                     log::error!(
-                        "event=lifetime_cut_off type_no={type_no} error={error:?} action=\"register it again\""
+                        "a new lifetime is applied in part, register the type again: type_no={type_no} error=\"{error}\""
                     );
                 })?;
             }
@@ -92,7 +96,7 @@ impl RedisStore {
         match tokio::time::timeout(self.options.timeout / 2, &mut task).await {
             Ok(done) => done.unwrap_or_else(|_| Err(StoreError::Unavailable("the hub is shutting down".into()))),
             Err(_) => {
-                log::info!("event=lifetime_goes_on type_no={type_no}");
+                log::info!("a new lifetime is still being applied: type_no={type_no}");
                 Ok(())
             }
         }
@@ -112,7 +116,7 @@ impl RedisStore {
         for (name, events) in types {
             cmd.arg(name.as_str()).arg(*events);
         }
-        let answers = array(self.general.query(&cmd).await?)?;
+        let answers = array(self.general.query(Route::Registry, &cmd).await?)?;
         if answers.len() != types.len() {
             return Err(corrupt("the look-up script did not answer for every type"));
         }
@@ -125,7 +129,7 @@ impl RedisStore {
 
     pub(super) async fn discarded_types(&self) -> Result<Vec<Discarded>, StoreError> {
         let cmd = SCRIPTS.discarded.call(&[self.keys.discarded(), self.keys.discards()]);
-        let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+        let mut answer = Answer::of(self.general.query(Route::Registry, &cmd).await?)?;
         let mut types = Vec::with_capacity(answer.left() / 3);
         while answer.left() > 0 {
             let name = type_name(&bytes(answer.next())?)?;

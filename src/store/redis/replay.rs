@@ -35,7 +35,8 @@ impl RedisStore {
     async fn hours_between(&self, replay: &Replay) -> Result<Vec<i64>, StoreError> {
         let mut cmd = redis::cmd("HKEYS");
         cmd.arg(self.keys.hours(replay.stream.type_no));
-        let hours: Result<Vec<i64>, _> = array(self.general.query(&cmd).await?)?.iter().map(int).collect();
+        let hours: Result<Vec<i64>, _> =
+            array(self.general.query(replay.stream.type_no.into(), &cmd).await?)?.iter().map(int).collect();
         let mut hours = hours?;
         hours.retain(|hour| (hour_of(replay.from)..=hour_of(replay.to)).contains(hour));
         hours.sort_unstable();
@@ -53,7 +54,7 @@ impl RedisStore {
                 let mut cmd = SCRIPTS.replay.call(&keys);
                 cmd.arg(replay.stream.type_no.get()).arg(super::keys::member(&replay.stream));
                 cmd.arg(from).arg(to).arg(lifetime(&replay.ttl)).arg(u8::from(only_count)).arg(EVENTS);
-                let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+                let mut answer = Answer::of(self.general.query(replay.stream.type_no.into(), &cmd).await?)?;
                 queued += uint(&answer.next())?;
                 let next = bytes(answer.next())?;
                 from = std::str::from_utf8(&next).ok().and_then(|next| next.parse::<Millis>().ok()).unwrap_or(to);
@@ -69,7 +70,7 @@ impl RedisStore {
             for attempt in some {
                 cmd.arg(&attempt[..]);
             }
-            self.general.query(&cmd).await?;
+            self.general.query(stream.type_no.into(), &cmd).await?;
         }
         Ok(())
     }
@@ -77,6 +78,6 @@ impl RedisStore {
     pub(super) async fn list_attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError> {
         let mut cmd = redis::cmd("LRANGE");
         cmd.arg(self.keys.attempts(stream)).arg(0).arg(-1);
-        array(self.general.query(&cmd).await?)?.into_iter().map(bytes).collect()
+        array(self.general.query(stream.type_no.into(), &cmd).await?)?.into_iter().map(bytes).collect()
     }
 }

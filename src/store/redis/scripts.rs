@@ -3,6 +3,12 @@
 use redis::Cmd;
 use std::sync::LazyLock;
 
+/// Before all else. A slot that moves to another server of a cluster is at both in part, and a script that came to its
+/// middle would leave half of its work behind: asking for what nobody has fails there, and nowhere else.
+const GUARD: &str = r#"if type(redis.pcall('EXISTS', KEYS[1] .. ':?')) ~= 'number' then
+  return redis.error_reply('TRYAGAIN the slot is on its way')
+end"#;
+
 /// A script as Redis is given it.
 #[derive(Debug)]
 pub(super) struct Script {
@@ -17,7 +23,7 @@ impl Script {
     fn new(source: &str) -> Self {
         let mut lines = source.splitn(3, '\n');
         let (flags, needs) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let mut code = format!("{flags}\n");
+        let mut code = format!("{flags}\n{GUARD}\n");
         for need in needs.trim_start_matches("-- needs:").split_whitespace() {
             code.push_str(match need {
                 "chunk" => include_str!("../../../redis/chunk.lua"),

@@ -1,6 +1,7 @@
 //! Stamps: whether a feed has changed, without reading its events.
 
 use super::keys::partition;
+use super::slots::Route;
 use super::value::{Answer, bytes, corrupt, int};
 use super::{RedisStore, SCRIPTS, lifetime};
 use crate::event::{Millis, Position};
@@ -18,17 +19,25 @@ impl RedisStore {
         // What lies outside of all positions makes no difference, and is not exact in a double.
         let bounds = Position::default().ms()..Position::MAX.ms();
         let (from, to) = (query.from.clamp(bounds.start, bounds.end), query.to.clamp(bounds.start, bounds.end));
-        // Also without any type there is a clock to be asked.
-        let count = query.types.len().div_ceil(TYPES).max(1);
-        for types in (0..count).map(|n| query.types.chunks(TYPES).nth(n).unwrap_or_default()) {
-            let route = types.first().map_or(0, |ty| partition(ty.type_no));
-            let mut cmd = SCRIPTS.stamp.call(&[self.keys.last(route)]);
+        let mut shares = self.shares(query.types.iter().map(|ty| ty.type_no), TYPES);
+        if shares.is_empty() {
+            // Also without any type there is a clock to be asked.
+            shares.push((Route::Partition(0), Vec::new()));
+        }
+        let mut batch = Vec::with_capacity(shares.len());
+        for (route, share) in shares {
+            let types = share.iter().filter_map(|at| query.types.get(*at));
+            let first = types.clone().next().map_or(0, |ty| partition(ty.type_no));
+            let mut cmd = SCRIPTS.stamp.call(&[self.keys.last(first)]);
             cmd.arg(&self.keys.prefix).arg(from).arg(to);
             cmd.arg(query.client.as_ref().map_or("", |client| client.as_str()));
             for ty in types {
                 cmd.arg(partition(ty.type_no)).arg(ty.type_no.get()).arg(lifetime(&ty.ttl));
             }
-            let mut answer = Answer::of(self.general.query(&cmd).await?)?;
+            batch.push((route, cmd));
+        }
+        for answer in self.general.pipeline(&batch).await? {
+            let mut answer = Answer::of(answer)?;
             let at = int(&answer.next())?;
             now = Some(now.map_or(at, |before| before.min(at)));
             known &= int(&answer.next())? == 0;

@@ -2,12 +2,13 @@
 
 use super::chunk::{decode, varint};
 use super::keys::{PARTITIONS, partition, stream_of};
+use super::slots::Route;
 use super::value::{Answer, array, bytes, corrupt, uint};
 use super::{RedisStore, SCRIPTS, millis};
 use crate::event::{EventId, Millis, Position, TypeNo};
 use crate::store::{DeadLetter, Failure, StoreError, StoredEvent, StreamCounts, StreamKey};
 use bytes::Bytes;
-use redis::Value;
+use redis::{Cmd, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,34 +31,49 @@ impl RedisStore {
         loop {
             let mut cmd = self.on_stream(&SCRIPTS.make_due, stream);
             cmd.arg(&from[..]);
-            from = bytes(self.general.query(&cmd).await?)?;
+            from = bytes(self.general.query(stream.type_no.into(), &cmd).await?)?;
             if from.is_empty() {
                 return Ok(());
             }
         }
     }
 
+    /// Of those that can be asked: a master that is away must not stop the streams of others.
     pub(super) async fn due_streams(&self, within: Duration) -> Result<Vec<StreamKey>, StoreError> {
-        let keys: Vec<String> = (0..PARTITIONS).map(|p| self.keys.due(p)).collect();
-        let mut cmd = SCRIPTS.due.call(&keys);
-        cmd.arg(i64::try_from(within.as_millis()).unwrap_or(i64::MAX >> 12)).arg(MAX_DUE);
-        let found = array(self.general.query(&cmd).await?)?;
-        found
-            .into_iter()
-            .map(|member| stream_of(&bytes(member)?).ok_or_else(|| corrupt("what is due names an impossible stream")))
-            .collect()
+        // One script where that may be.
+        let together = if self.masters.are_many() { 1 } else { usize::from(PARTITIONS) };
+        let partitions: Vec<u16> = (0..PARTITIONS).collect();
+        let of_some = |some: &[u16]| {
+            let keys: Vec<String> = some.iter().map(|p| self.keys.due(*p)).collect();
+            let mut cmd = SCRIPTS.due.call(&keys);
+            cmd.arg(i64::try_from(within.as_millis()).unwrap_or(i64::MAX >> 12)).arg(MAX_DUE);
+            (Route::Partition(some.first().copied().unwrap_or_default()), cmd)
+        };
+        let batch: Vec<(Route, Cmd)> = partitions.chunks(together).map(of_some).collect();
+        let answers = self.general.each(&batch).await;
+        if answers.iter().all(Result::is_err) {
+            return answers.into_iter().next().map_or_else(|| Ok(Vec::new()), |answer| answer.map(|_| Vec::new()));
+        }
+        let mut found = Vec::new();
+        for answer in answers.into_iter().flatten() {
+            for member in array(answer)? {
+                let stream = stream_of(&bytes(member)?);
+                found.push(stream.ok_or_else(|| corrupt("what is due names an impossible stream"))?);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) async fn stream_counts(&self, streams: &[StreamKey]) -> Result<Vec<StreamCounts>, StoreError> {
         let mut counts = Vec::with_capacity(streams.len());
         for some in streams.chunks(COUNTS) {
-            let mut pipeline = redis::pipe();
-            for stream in some {
+            let of_stream = |stream: &StreamKey| {
                 let mut cmd = self.on_stream(&SCRIPTS.counts, stream);
                 cmd.arg(millis(self.options.dead_ttl));
-                pipeline.add_command(cmd);
-            }
-            for answer in self.general.pipeline(&pipeline).await? {
+                (stream.type_no.into(), cmd)
+            };
+            let batch: Vec<(Route, Cmd)> = some.iter().map(of_stream).collect();
+            for answer in self.general.pipeline(&batch).await? {
                 counts.push(read_counts(answer)?);
             }
         }
@@ -73,7 +89,7 @@ impl RedisStore {
         let mut cmd = self.on_stream(&SCRIPTS.dead, stream);
         cmd.arg(millis(self.options.dead_ttl));
         cmd.arg(after.map_or_else(String::new, |after| after.get().to_string())).arg(limit);
-        let letters = array(self.general.query(&cmd).await?)?;
+        let letters = array(self.general.query(stream.type_no.into(), &cmd).await?)?;
         let letters = letters.into_iter().map(|letter| {
             let letter = dead_letter(&bytes(letter)?).ok_or_else(|| corrupt("a dead letter is damaged"))?;
             let id = EventId::new(stream.type_no, letter.position);
@@ -86,7 +102,7 @@ impl RedisStore {
     pub(super) async fn forget(&self, stream: &StreamKey) -> Result<(), StoreError> {
         let mut cmd = self.on_stream(&SCRIPTS.forget, stream);
         cmd.arg(millis(self.options.dead_ttl));
-        self.general.query(&cmd).await.map(drop)
+        self.general.query(stream.type_no.into(), &cmd).await.map(drop)
     }
 
     pub(super) async fn last_of(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError> {
@@ -94,15 +110,17 @@ impl RedisStore {
         for (at, type_no) in types.iter().enumerate() {
             by_partition.entry(partition(*type_no)).or_default().push(at);
         }
-        let mut pipeline = redis::pipe();
+        let mut batch: Vec<(Route, Cmd)> = Vec::with_capacity(by_partition.len());
         for (p, wanted) in &by_partition {
-            let cmd = pipeline.cmd("HMGET").arg(self.keys.last(*p));
+            let mut cmd = redis::cmd("HMGET");
+            cmd.arg(self.keys.last(*p));
             for type_no in wanted.iter().filter_map(|at| types.get(*at)) {
                 cmd.arg(type_no.get());
             }
+            batch.push((Route::Partition(*p), cmd));
         }
         let mut last = vec![Position::default(); types.len()];
-        let answers = self.general.pipeline(&pipeline).await?;
+        let answers = self.general.pipeline(&batch).await?;
         for (wanted, answer) in by_partition.values().zip(answers) {
             for (at, position) in wanted.iter().zip(array(answer)?) {
                 if let Some(last) = last.get_mut(*at) {

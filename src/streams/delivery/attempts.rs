@@ -3,6 +3,8 @@
 use super::super::circuit::Fault;
 use super::super::settlement::Decision;
 use super::*;
+use crate::event::Trace;
+use crate::measure::{self, DELIVERIES};
 use crate::store::Failure;
 
 /// A sink bounds its attempts itself; past its time and this it is taken for stuck.
@@ -35,6 +37,7 @@ impl Driver {
             ty: self.setup.ty.clone(),
             created_at: position.ms(),
             body: envelope(id, &self.setup.ty, &event.payload).into(),
+            trace: Trace::of(&event.payload),
         };
         let (sink, failed) = (Rc::clone(&self.sink), event.attempts);
         let clock = self.clock;
@@ -59,11 +62,12 @@ impl Driver {
         let now = Instant::now();
         self.journal.note(EventId::new(self.setup.key.type_no, position), at, took, &report, now);
         let retry = self.setup.spec.retry.clone();
+        self.note(position, failed, at, took, &report);
         match report.outcome {
             Outcome::Delivered => {
                 self.window.decide(key, Decision::Delivered, took);
                 if self.circuit.delivered() {
-                    log::info!("stream: recovered stream={}", self.label);
+                    log::info!("stream has recovered: stream={}", self.label);
                     self.more = true;
                     if !self.ordered {
                         self.make_due_at = Some(now);
@@ -98,14 +102,47 @@ impl Driver {
                 let failure = self.failure(failed, error.clone());
                 self.again(key, now, failure, took);
                 if !self.setup.paused {
-                    log::warn!("stream: paused by the other side stream={} error={error:?}", self.label);
+                    let logged = self.logged_error.as_deref().unwrap_or_default();
+                    log::warn!("stream is paused by the other side: stream={} error={logged:?}", self.label);
                     self.setup.paused = true;
                     if self.setup.events.try_send(SinkEvent::Paused(self.setup.key.clone(), error)).is_err() {
-                        log::error!("stream: the pause is known here alone stream={}", self.label);
+                        log::error!("the pause is known here alone: stream={}", self.label);
                     }
                 }
             }
         }
+    }
+
+    /// Counts an attempt, and how long a delivered event was on its way; what may be logged of a failure.
+    fn note(&mut self, position: Position, failed: u32, at: Millis, took: Duration, report: &Report) {
+        let outcome = match &report.outcome {
+            Outcome::Delivered => {
+                let took = Millis::try_from(took.as_millis()).unwrap_or(Millis::MAX);
+                DELIVERIES.latency.millis(at.saturating_add(took) - position.ms());
+                measure::Outcome::Delivered
+            }
+            Outcome::Retry { .. } if failed.saturating_add(1) >= self.setup.spec.retry.attempts => {
+                measure::Outcome::Dead
+            }
+            Outcome::Retry { .. } => measure::Outcome::Retry,
+            Outcome::Unreachable { .. } => measure::Outcome::Unreachable,
+            Outcome::Dead { .. } => measure::Outcome::Dead,
+            Outcome::Pause { .. } => measure::Outcome::Paused,
+        };
+        // With a status comes what the other side wrote, which may be the payload again.
+        if let Some(error) = report.outcome.error() {
+            self.logged_error =
+                Some(report.status.map_or_else(|| error.to_owned(), |status| format!("status {status}")));
+        }
+        log::debug!(
+            "attempt has ended: stream={} event_id={} outcome={} duration_us={}",
+            self.label,
+            EventId::new(self.setup.key.type_no, position),
+            outcome.as_str(),
+            took.as_micros()
+        );
+        DELIVERIES.time.time(took);
+        DELIVERIES.attempt(self.setup.spec.target.source(), outcome);
     }
 
     /// The event comes again: held here when order matters, else from the outbox.
@@ -124,8 +161,8 @@ impl Driver {
 
     fn fault(&mut self, position: Position, fault: Fault, retry: &Retry, now: Instant) {
         if self.circuit.failed(position, fault, retry, now, rand::random()) {
-            let error = self.last_error.as_deref().unwrap_or_default();
-            log::warn!("stream: failing stream={} error={error:?}", self.label);
+            let error = self.logged_error.as_deref().unwrap_or_default();
+            log::warn!("stream fails: stream={} error={error:?}", self.label);
             if !self.ordered {
                 self.window.give_back();
             }

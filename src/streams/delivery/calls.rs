@@ -111,7 +111,7 @@ impl Driver {
                     Err(error) => {
                         self.window.asked_in_vain();
                         if self.claim_backoff.failures() == 0 {
-                            log::warn!("stream: claim failed stream={} error={error}", self.label);
+                            log::warn!("claim failed: stream={} error=\"{error}\"", self.label);
                         }
                         self.more = true;
                         self.claim_at = Some(now + self.claim_backoff.next_wait(rand::random()));
@@ -123,17 +123,17 @@ impl Driver {
             // At the end there is no later: what is shown of attempts is not worth a slow stop.
             Called::Told(Err(_)) if self.stopping.is_some() => self.journal = Journal::default(),
             Called::Told(Err((attempts, error))) => {
-                log::info!("stream: attempts are recorded later stream={} error={error}", self.label);
+                log::info!("attempts are recorded later: stream={} error=\"{error}\"", self.label);
                 self.journal.failed(attempts, now);
             }
             Called::MadeDue(Ok(())) => self.more = true,
             Called::MadeDue(Err(error)) => {
-                log::warn!("stream: not made due stream={} error={error}", self.label);
+                log::warn!("retries are not made due yet: stream={} error=\"{error}\"", self.label);
                 self.make_due_at = Some(now + DRAIN_POLL);
             }
             Called::Counted(Ok(counts)) if counts.first().is_some_and(|counts| counts.backlog == 0) => {
                 if self.setup.draining {
-                    log::info!("stream: drained stream={}", self.label);
+                    log::info!("stream has drained: stream={}", self.label);
                     let told = self.setup.events.try_send(SinkEvent::Drained(self.setup.key.clone()));
                     self.count_at = told.is_err().then_some(now + DRAIN_POLL);
                 }
@@ -168,15 +168,15 @@ impl Driver {
 
     fn answered(&mut self, no: u64, answer: Result<Fenced, StoreError>, now: Instant) {
         if let Err(error) = &answer {
-            log::warn!("stream: settle failed stream={} error={error}", self.label);
+            log::warn!("settling failed: stream={} error=\"{error}\"", self.label);
         }
         let answer = self.window.answered(no, answer.map_err(drop), now, rand::random());
         if answer.dead > 0 {
-            let error = self.last_error.as_deref().unwrap_or_default();
-            log::warn!("stream: dead letters stream={} count={} last_error={error:?}", self.label, answer.dead);
+            let error = self.logged_error.as_deref().unwrap_or_default();
+            log::warn!("dead letters: stream={} count={} last_error={error:?}", self.label, answer.dead);
         }
         if let Some(end @ (End::Lost | End::GivenUp)) = answer.end {
-            log::warn!("stream: claim gone stream={} end={}", self.label, end.as_str());
+            log::warn!("claim is gone: stream={} end={}", self.label, end.as_str());
             self.more = true;
         }
         if let Some(due) = answer.due {

@@ -169,7 +169,7 @@ impl Brokers {
 /// The thread of the connections, until `stop`.
 fn start_thread(mut stop: watch::Receiver<bool>) -> Option<tokio::runtime::Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.inspect_err(|error| log::error!("rabbit: no runtime error={error}")).ok()?;
+    let runtime = runtime.inspect_err(|error| log::error!("no runtime for RabbitMQ: error=\"{error}\"")).ok()?;
     let handle = runtime.handle().clone();
     let run = move || {
         runtime.block_on(async {
@@ -179,7 +179,7 @@ fn start_thread(mut stop: watch::Receiver<bool>) -> Option<tokio::runtime::Handl
         });
     };
     let thread = std::thread::Builder::new().name("rabbit".into()).spawn(run);
-    thread.inspect_err(|error| log::error!("rabbit: no thread error={error}")).ok()?;
+    thread.inspect_err(|error| log::error!("no thread for RabbitMQ: error=\"{error}\"")).ok()?;
     Some(handle)
 }
 
@@ -194,17 +194,17 @@ async fn keep(broker: Arc<Broker>, mut stop: watch::Receiver<bool>) {
             match connect(&broker.url).await {
                 Ok(connection) => {
                     backoff.reset();
-                    log::info!("rabbit: connected broker={:?}", broker.name);
+                    log::info!("connected to RabbitMQ: broker={:?}", broker.name);
                     let connection = Arc::new(connection);
                     broker.state.send_replace(State::Up(Arc::clone(&connection)));
                     let error = watch_over(&broker, &connection).await;
-                    log::warn!("rabbit: connection lost broker={:?} error={error:?}", broker.name);
+                    log::warn!("connection to RabbitMQ lost: broker={:?} error={error:?}", broker.name);
                     broker.state.send_replace(State::Down(error.into()));
                     let _ = tokio::time::timeout(CLOSE, connection.close(200, "unusable".into())).await;
                 }
                 Err(error) => {
                     if backoff.failures() == 0 {
-                        log::warn!("rabbit: cannot connect broker={:?} error={error:?}", broker.name);
+                        log::warn!("cannot connect to RabbitMQ: broker={:?} error={error:?}", broker.name);
                     }
                     broker.state.send_replace(State::Down(error.into()));
                 }
@@ -243,9 +243,9 @@ async fn watch_over(broker: &Broker, connection: &Connection) -> String {
                 Some(Event::Error(error)) if error.is_amqp_soft_error() => {}
                 Some(Event::Error(error)) => return one_line(&error.to_string()),
                 Some(Event::ConnectionBlocked(reason)) => {
-                    log::warn!("rabbit: blocked broker={:?} reason={:?}", broker.name, one_line(&reason));
+                    log::warn!("RabbitMQ takes no messages for now: broker={:?} reason={:?}", broker.name, one_line(&reason));
                 }
-                Some(Event::ConnectionUnblocked) => log::info!("rabbit: unblocked broker={:?}", broker.name),
+                Some(Event::ConnectionUnblocked) => log::info!("RabbitMQ takes messages again: broker={:?}", broker.name),
                 Some(_) => {}
                 None => look.tick().map(drop).await,
             },

@@ -303,6 +303,12 @@ async fn publish(channel: Channel, target: Rabbit, delivery: Delivery) -> lapin:
     let mut headers = FieldTable::default();
     headers.insert("event-id".into(), AMQPValue::LongString(id.as_str().into()));
     headers.insert("event-type".into(), AMQPValue::LongString(delivery.ty.as_str().into()));
+    if let Some(trace) = delivery.trace {
+        headers.insert("traceparent".into(), AMQPValue::LongString(trace.parent.into()));
+        if let Some(state) = trace.state {
+            headers.insert("tracestate".into(), AMQPValue::LongString(state.into()));
+        }
+    }
     let properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_delivery_mode(2)

@@ -81,6 +81,12 @@ impl WebhookSink {
             .insert_header(("webhook-id", id))
             .insert_header(("webhook-timestamp", timestamp))
             .insert_header(("webhook-signature", signature));
+        if let Some(trace) = &delivery.trace {
+            request = request.insert_header(("traceparent", trace.parent.as_str()));
+            if let Some(state) = &trace.state {
+                request = request.insert_header(("tracestate", state.as_str()));
+            }
+        }
         for (name, value) in &self.headers {
             request = request.insert_header((name.clone(), value.clone()));
         }

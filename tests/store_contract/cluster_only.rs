@@ -1,0 +1,97 @@
+//! What only a cluster can do: have several masters, of which some are away.
+
+use crate::kit::*;
+use crate::load::{Load, PATIENCE};
+use crate::redis_server::cluster::RedisCluster;
+use event_source_api::store::redis::RedisStore;
+use event_source_api::store::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+/// One cluster for all tests of this binary.
+static CLUSTER: LazyLock<RedisCluster> = LazyLock::new(RedisCluster::start);
+static HOMES: AtomicUsize = AtomicUsize::new(0);
+
+/// A prefix of its own on the cluster that all tests share.
+pub struct ClusterHome(String);
+
+impl Home for ClusterHome {
+    const CLAIMS_OUTLIVE: bool = true;
+
+    fn new() -> Self {
+        Self(format!("t{}:", HOMES.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn open(&self, options: StoreOptions) -> Arc<dyn Store> {
+        Arc::new(RedisStore::connect(&CLUSTER.url(), &self.0, options, 0).expect("a store"))
+    }
+}
+
+fn connect(cluster: &RedisCluster, timeout: Duration, wait_replicas: u32) -> Arc<dyn Store> {
+    let options = StoreOptions { timeout, ..options() };
+    Arc::new(RedisStore::connect(&cluster.url(), "es:", options, wait_replicas).expect("a store"))
+}
+
+/// Types whose partitions this node serves, and types whose partitions others serve.
+fn sides(cluster: &RedisCluster, node: usize) -> (Vec<u16>, Vec<u16>) {
+    (0..64).partition(|number| cluster.serving(&number.to_string()) == node)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_master_loses_nothing_and_stops_no_other() {
+    let mut cluster = RedisCluster::with_replicas(1500);
+    cluster.until_replicated();
+    let store = connect(&cluster, Duration::from_secs(5), 1);
+    let victim = cluster.serving("1");
+    let (lost, kept) = sides(&cluster, victim);
+    let (lost, kept) = (&lost[..2], [&kept[..1], &kept[kept.len() - 1..]].concat());
+    let load = Load::start(&store, &[lost, &kept[..]].concat());
+    load.until_more(lost, 20).await;
+    load.until_more(&kept, 20).await;
+    cluster.nodes[victim].kill();
+    let before: Vec<usize> = kept.iter().map(|number| load.acknowledged(*number)).collect();
+    let moving = || cluster.until_moved("1", victim);
+    tokio::task::block_in_place(moving);
+    for (number, before) in kept.iter().zip(before) {
+        let meanwhile = load.acknowledged(*number) - before;
+        assert!(meanwhile >= 10, "while a master failed over, {meanwhile} appends of type {number} were answered");
+    }
+    // A new master has no replica until the old one is back: until then nothing can be promised.
+    cluster.nodes[victim].restart();
+    tokio::task::block_in_place(|| cluster.until_replicated());
+    load.until_more(lost, 20).await;
+    load.end().await;
+    store.ping().await.expect("all masters are there");
+}
+
+#[tokio::test]
+async fn groups_of_a_master_that_is_away_fail_alone() {
+    let mut cluster = RedisCluster::start();
+    let store = connect(&cluster, Duration::from_millis(1500), 0);
+    let victim = cluster.serving("reg");
+    let (lost, kept) = sides(&cluster, victim);
+    let (lost, kept) = (lost[0], kept[0]);
+    let both = || vec![group(lost, 2, &["hook"]), group(kept, 2, &["hook"])];
+    let answers = store.append(both()).await.expect("an answer");
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Appended::Stored(_)))), "{answers:?}");
+    assert_ne!(store.lane(type_no(lost)), store.lane(type_no(kept)));
+
+    cluster.nodes[victim].kill();
+    let answers = store.append(both()).await.expect("an answer");
+    assert!(matches!(answers[0], Err(StoreError::Unavailable(_))), "{answers:?}");
+    assert!(matches!(answers[1], Ok(Appended::Stored(_))), "{answers:?}");
+    assert!(store.append(vec![group(lost, 1, &[])]).await.is_err(), "all that there is has failed");
+    assert!(store.ping().await.is_err(), "not all masters are there");
+    store.clock().await.expect("some are");
+    assert_eq!(store.due(Duration::ZERO).await.expect("of those that are there"), [stream(kept, "hook")]);
+    let claimed = store.claim(claim(&stream(kept, "hook"), 10)).await.expect("a claim");
+    assert_eq!(claimed.events.len(), 4);
+
+    cluster.nodes[victim].restart();
+    let end = Instant::now() + PATIENCE;
+    while store.append(vec![group(lost, 1, &[])]).await.is_err() || store.ping().await.is_err() {
+        assert!(Instant::now() < end, "waited in vain for a master that is back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
