@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["event", "error", "store", "live", "streams", "registry", "http"]),
     ("cli", &["event", "error", "config", "trust"]),
     // `check` alone looks at what a hub needs, and not at a hub.
-    ("cli/check", &["cli", "event", "error", "config", "store", "streams"]),
+    ("cli/check", &["cli", "event", "error", "config", "store", "streams", "http"]),
     ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config", "alive"]),
     ("main", &["event", "error", "store", "live", "streams", "registry", "http", "config", "app", "cli", "logs"]),
     ("lib", &[]),

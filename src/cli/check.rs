@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::hub::Connection;
 use super::out::{Out, Tone, printable};
 use crate::config::{Settings, StoreUrl};
+use crate::http::descriptors_each;
 use crate::streams::Brokers;
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
@@ -20,8 +21,6 @@ use std::path::Path;
 const DEFAULT_BROKER: &str = "amqp://127.0.0.1:5672/%2f";
 /// Descriptors a hub needs besides those of its sessions.
 const OWN_DESCRIPTORS: u64 = 1000;
-/// A session takes its connection's, and where the kernel is old another one.
-const EACH: u64 = 2;
 
 /// Check settings, store, brokers and address; what is wrong, and how to mend it.
 ///
@@ -195,7 +194,8 @@ fn exposed(settings: &Settings) -> Option<Finding> {
 }
 
 fn descriptors(sessions: usize) -> Finding {
-    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(EACH).saturating_add(OWN_DESCRIPTORS);
+    let each = u64::try_from(descriptors_each()).unwrap_or(2);
+    let wanted = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(each).saturating_add(OWN_DESCRIPTORS);
     match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < wanted => Finding::new(
             State::Warning,
