@@ -46,12 +46,18 @@ check-alerts: ## Look over the alarms of deploy/ with promtool; installs it if i
 	@scripts/install.sh promtool=prometheus
 	promtool check rules deploy/alerts.yaml
 
+fuzz: ## Run the property tests of `make test` longer: PROPTEST_CASES (20000 instead of 256)
+	PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked --lib
+
 fmt: ## Format the code
 	cargo fmt
 
 lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+deny: ## Check licences, sources and duplicates of all dependencies by .deny.toml (needs no advisory database)
+	scripts/cargo-deny.sh licenses sources bans
 
 ci: ## What continuous integration runs
 	.ci/run

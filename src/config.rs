@@ -240,4 +240,25 @@ mod tests {
         }
         assert!(with(&[("EVENTS__HTTP__BIND", "0.0.0.0:80"), ("EVENTS__AUTH__OPEN", "true")]).is_ok());
     }
+
+    /// Every leaf of the defaults, as the contract writes it.
+    fn names(value: &Value, path: &str, all: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                members.iter().for_each(|(name, member)| names(member, &within(name), all));
+            }
+            _ => all.push(path.to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_setting_is_explained_to_operators() {
+        let defaults = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml)).build();
+        let mut all = Vec::new();
+        names(&tree(defaults).unwrap(), "", &mut all);
+        let page = include_str!("../docs/operations.md");
+        let missing: Vec<_> = all.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+        assert!(all.len() > 30 && missing.is_empty(), "docs/operations.md says nothing of {missing:?}");
+    }
 }

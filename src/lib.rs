@@ -23,11 +23,13 @@
 //! | [`logs`] | the form of log lines, and which request they are about |
 //! | `trust` | whom TLS connections trust |
 //! | [`config`] | settings: defaults, file, environment |
+//! | [`cli`] | the commands of people and scripts: HTTP clients of a hub, and `check` |
 //! | [`app`] | puts it together, and takes it apart in order |
 
 pub mod access;
 pub mod alive;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod event;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use event_source_api::access::{Scope, TokenHash, generate};
-use event_source_api::{app, config::Settings, logs};
+use event_source_api::{app, cli, config::Settings, logs};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,11 +13,13 @@ use std::sync::Arc;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Settings may also be given as environment variables, EVENTS__SECTION__KEY; \
-config/default.toml documents them all. RUST_LOG sets what is logged (default: info)."
+    after_help = format!(
+        "Settings may also be given as environment variables, EVENTS__SECTION__KEY; config/default.toml documents \
+         them all. RUST_LOG sets what is logged (default: info). Commands find the hub by --url or EVENTS_URL, and take \
+         an access token from EVENTS_TOKEN or --token-file.\n\n{}", cli::EXIT_CODES)
 )]
 struct Arguments {
-    /// Settings file (TOML) over the built-in defaults.
+    /// Settings file (TOML) over the built-in defaults
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -26,18 +28,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the hub (what happens without a command).
+    /// Run the hub (what happens without a command)
     Serve,
-    /// Make an access token: prints it, and what auth.tokens is to say of it.
+    /// Make an access token: prints it, and what auth.tokens is to say of it
     Token(NewToken),
+    #[command(flatten)]
+    Client(cli::Command),
 }
 
 #[derive(Debug, clap::Args)]
 struct NewToken {
-    /// What the token is called in settings and logs.
+    /// What the token is called in settings and logs
     #[arg(long, default_value = "new", value_parser = token_name)]
     name: String,
-    /// What it is for.
+    /// What it is for
     #[arg(long, value_delimiter = ',', default_value = "send,register,feed,live,ops")]
     scopes: Vec<Scope>,
 }
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(arguments.config),
         Command::Token(token) => make_token(&token),
+        Command::Client(command) => command.run(arguments.config.as_deref()),
     }
 }
 

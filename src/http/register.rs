@@ -188,6 +188,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
     use crate::http::testing;
+    use proptest::prelude::*;
 
     fn pointers(text: &str) -> Vec<String> {
         let error = read(text, 128, &testing::stream_settings()).unwrap_err();
@@ -218,5 +219,35 @@ mod tests {
         let code = |text: &str| read(text, 128, &testing::stream_settings()).unwrap_err().code;
         assert_eq!(code(&deep), Code::TooDeep);
         assert_eq!(code("{\"type\""), Code::MalformedJson);
+    }
+
+    proptest! {
+        #[test]
+        fn no_registration_panics_and_what_is_wrong_has_a_place(
+            streams in testing::json_text(),
+            ty in "[a:. ]{0,4}",
+            ttl in "(permanent|ephemeral|[0-9]{1,4} ?(s|min|h|days|ms|x))",
+        ) {
+            let text = format!("{{\"type\":\"{ty}\",\"ttl\":\"{ttl}\",\"streams\":{streams}}}");
+            match read(&text, 128, &testing::stream_settings()) {
+                Ok(register) => {
+                    prop_assert_eq!((register.name.as_str(), register.ttl.as_str()), (ty.as_str(), ttl.as_str()));
+                    prop_assert!(streams.starts_with('[') && register.streams.is_empty(), "{}", streams);
+                }
+                Err(error) => {
+                    prop_assert_eq!(error.code, Code::Invalid);
+                    prop_assert!(!error.errors.is_empty());
+                    for wrong in &error.errors {
+                        let known = ["/type", "/ttl", "/streams"].iter().any(|place| wrong.pointer.starts_with(place));
+                        prop_assert!(known && !wrong.detail.is_empty(), "{:?}", wrong);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn no_body_panics(text in prop_oneof![testing::json_text(), "\\PC{0,60}"]) {
+            prop_assert!(read(&text, 128, &testing::stream_settings()).is_err());
+        }
     }
 }

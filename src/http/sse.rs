@@ -136,6 +136,8 @@ fn data(json: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::event::{EventId, Position, TypeNo};
+    use crate::http::testing::json_text;
+    use proptest::prelude::*;
 
     fn written(json: &'static str) -> String {
         let id = EventId::new(TypeNo::new(0).unwrap(), Position::new(5));
@@ -156,5 +158,24 @@ mod tests {
         let mut out = Vec::new();
         control("{}", &mut out);
         assert_eq!(out, b"event: control\ndata: {}\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_read_back_with_its_tokens_as_they_were(json in json_text()) {
+            let id = EventId::new(TypeNo::new(3).unwrap(), Position::new(77));
+            let mut out = Vec::new();
+            write_event(&LiveEvent { id, json: json.clone().into() }, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let (message, rest) = text.split_once("\n\n").unwrap();
+            prop_assert_eq!(rest, "");
+            let mut lines = message.split('\n');
+            let first = format!("id: {id}");
+            prop_assert_eq!(lines.next(), Some(first.as_str()));
+            let data: Vec<_> = lines.map(|line| line.strip_prefix("data: ").unwrap()).collect();
+            // Line ends stand between tokens only, where any of them means the same.
+            let plain = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
+            prop_assert_eq!(data.join("\n"), plain(&json));
+        }
     }
 }

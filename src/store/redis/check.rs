@@ -8,7 +8,8 @@ use super::value::store_error;
 use crate::store::StoreError;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,36 @@ const OLDEST: u32 = 7;
 /// Servers whose start is remembered.
 const MET: usize = 1000;
 
+/// What is known of a server since it was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Its version.
+    pub version: String,
+    /// The port it listens on; its own word, behind whatever stands in between.
+    pub port: String,
+    /// Replicas that are connected to it.
+    pub replicas: u32,
+    /// What an operator should change.
+    pub warnings: Vec<Warning>,
+}
+
+/// A setting of Redis that does not keep what the hub promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Its name.
+    pub setting: &'static str,
+    /// Its value.
+    pub is: String,
+    /// What may happen, and what to do.
+    pub risk: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "setting={:?} is={:?} risk={:?}", self.setting, self.is, self.risk)
+    }
+}
+
 /// Checks servers. Warnings are given once for each start of a server, refusals every time.
 pub(super) struct Greeter {
     keys: Keys,
@@ -28,6 +59,8 @@ pub(super) struct Greeter {
     timeout: Duration,
     /// `run_id` of the servers that were warned about.
     met: Mutex<HashSet<String>>,
+    /// What was found then, by `run_id`.
+    facts: Mutex<BTreeMap<String, ServerFacts>>,
     /// The storage format was looked at. On a cluster one master alone knows it.
     format_known: AtomicBool,
 }
@@ -35,7 +68,13 @@ pub(super) struct Greeter {
 impl Greeter {
     /// For a store under these keys, of servers at this address.
     pub(super) fn new(keys: Keys, address: Address, timeout: Duration) -> Self {
-        Self { keys, address, timeout, met: Mutex::default(), format_known: AtomicBool::new(false) }
+        let (met, facts) = (Mutex::default(), Mutex::default());
+        Self { keys, address, timeout, met, facts, format_known: AtomicBool::new(false) }
+    }
+
+    /// The servers that were met.
+    pub(super) fn facts(&self) -> Vec<ServerFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Checks the server at the other end of a new connection.
@@ -64,9 +103,17 @@ impl Greeter {
         if new {
             log::info!("connected to Redis: version={version:?} port={}", fact("tcp_port"));
             let config = settings(connection).await;
-            for warning in warnings(&info, config.as_ref(), self.address.kind == Kind::Cluster) {
+            let warnings = warnings(&info, config.as_ref(), self.address.kind == Kind::Cluster);
+            for warning in &warnings {
                 log::warn!("Redis does not keep what a 202 promises: {warning}");
             }
+            let replicas = fact("connected_slaves").parse().unwrap_or(0);
+            let facts = ServerFacts { version: version.into(), port: fact("tcp_port").into(), replicas, warnings };
+            let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= MET {
+                known.clear();
+            }
+            known.insert(fact("run_id").to_owned(), facts);
         }
         Ok(())
     }
@@ -124,10 +171,10 @@ async fn settings(connection: &mut MultiplexedConnection) -> Option<HashMap<Stri
 }
 
 /// What an operator should change, a line each.
-fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>, cluster: bool) -> Vec<String> {
+fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>, cluster: bool) -> Vec<Warning> {
     let mut found = Vec::new();
-    let mut warn = |setting: &str, is: &str, risk: &str| {
-        found.push(format!("setting={setting:?} is={is:?} risk={risk:?}"));
+    let mut warn = |setting: &'static str, is: &str, risk: &'static str| {
+        found.push(Warning { setting, is: is.to_owned(), risk });
     };
     let is = |name: &str| config.and_then(|config| config.get(name)).map(String::as_str);
     if info.get("aof_enabled").is_some_and(|on| *on == "0") {
@@ -167,17 +214,16 @@ mod tests {
     #[test]
     fn a_right_redis_is_met_in_silence_and_every_fault_is_named() {
         let right = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "0")]);
-        assert_eq!(warnings(&right, Some(&config("always", "noeviction")), false), Vec::<String>::new());
+        assert_eq!(warnings(&right, Some(&config("always", "noeviction")), false), []);
         let wrong = HashMap::from([("aof_enabled", "0"), ("cluster_enabled", "0")]);
-        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")), false).join("\n");
-        for named in ["appendonly", "appendfsync", "maxmemory-policy"] {
-            assert!(found.contains(named), "{found}");
-        }
+        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")), false);
+        let named: Vec<_> = found.iter().map(|warning| warning.setting).collect();
+        assert_eq!(named, ["appendonly", "appendfsync", "maxmemory-policy"]);
         assert_eq!(warnings(&right, None, false).len(), 1);
         let member = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "1")]);
         let mut config = config("always", "noeviction");
         config.insert("cluster-require-full-coverage".into(), "yes".into());
         assert_eq!(warnings(&member, Some(&config), true).len(), 1);
-        assert!(warnings(&member, Some(&config), false)[0].contains("cluster-enabled"));
+        assert_eq!(warnings(&member, Some(&config), false)[0].setting, "cluster-enabled");
     }
 }

@@ -37,6 +37,7 @@ mod trouble;
 mod value;
 
 pub use address::{Address, FORMS};
+pub use check::{ServerFacts, Warning};
 
 use super::*;
 use address::Node;
@@ -148,6 +149,16 @@ impl RedisStore {
     /// Places of items by who may take them in one command; see [`Slots::shares`].
     fn shares(&self, types: impl Iterator<Item = TypeNo>, most: usize) -> Vec<(Route, Vec<usize>)> {
         Slots::shares(self.masters.are_many(), types, most)
+    }
+
+    /// All servers that take writes, as `event-source-api check` shows them. A Redis that was empty has the mark of the
+    /// storage format afterwards.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub async fn inspect(&self) -> Result<Vec<ServerFacts>, StoreError> {
+        self.within(self.ping_all()).await?;
+        Ok(self.dialer.greeter.facts())
     }
 
     /// Gives up after the store's time-out.
