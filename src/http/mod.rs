@@ -16,6 +16,8 @@ mod clients;
 mod clock;
 mod commands;
 mod controls;
+mod counts;
+mod dashboard;
 mod dead;
 mod descriptor;
 mod discarded;
@@ -55,6 +57,7 @@ mod session;
 pub mod socket;
 mod sse;
 mod state;
+mod store;
 mod stream_ref;
 mod streams;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::links::FEED;
 use super::{
-    Problem, admission, attempts, clients, dead, discarded, event, feed, health, live, marks, metrics, nodes, overview,
-    params, register, replay, request, send, streams,
+    Problem, admission, attempts, clients, counts, dashboard, dead, discarded, event, feed, health, live, marks,
+    metrics, nodes, overview, params, register, replay, request, send, store, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::http::Method;
@@ -62,13 +62,16 @@ fn resources(cfg: &mut web::ServiceConfig) {
     );
     cfg.service(readable("/api/events/{id:[0-9]+}", READ, event::get));
     cfg.service(readable("/api/events/overview", READ, overview::get));
+    cfg.service(readable("/api/events/counts", READ, counts::get));
+    cfg.service(readable("/api/events/store", READ, store::get));
     cfg.service(readable("/api/events", READ, live::entry));
     cfg.service(readable("/metrics", READ, metrics::get));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
     cfg.service(
-        methods(web::resource("/"), READ).route(web::get().to(health::root)).route(web::head().to(health::root)),
+        methods(web::resource("/"), READ).route(web::get().to(dashboard::page)).route(web::head().to(dashboard::page)),
     );
+    cfg.service(readable(dashboard::ASSETS, READ, dashboard::asset));
 }
 
 /// The methods of what can only be read.

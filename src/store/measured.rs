@@ -81,5 +81,6 @@ counted! {
     announce(node: &Node) -> ();
     withdraw(node: &NodeId) -> ();
     nodes() -> Vec<SeenNode>;
+    facts() -> StoreFacts;
     close() -> ();
 }

@@ -5,7 +5,7 @@ use super::connection::open;
 use super::keys::Keys;
 use super::trouble::Trouble;
 use super::value::store_error;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreWarning};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use std::collections::{HashMap, HashSet};
@@ -118,16 +118,25 @@ impl Greeter {
 
 /// The settings that matter; `None` where `CONFIG` is not allowed, as with some hosted servers.
 async fn settings(connection: &mut MultiplexedConnection) -> Option<HashMap<String, String>> {
-    let mut cmd = redis::cmd("CONFIG");
-    cmd.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("cluster-require-full-coverage");
-    cmd.query_async(connection).await.ok()
+    settings_cmd().query_async(connection).await.ok()
 }
 
-/// What an operator should change, a line each.
-fn warnings(info: &HashMap<&str, &str>, config: Option<&HashMap<String, String>>, cluster: bool) -> Vec<String> {
+/// Asks for them.
+pub(super) fn settings_cmd() -> redis::Cmd {
+    let mut cmd = redis::cmd("CONFIG");
+    cmd.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("cluster-require-full-coverage");
+    cmd
+}
+
+/// What an operator should change.
+pub(super) fn warnings(
+    info: &HashMap<&str, &str>,
+    config: Option<&HashMap<String, String>>,
+    cluster: bool,
+) -> Vec<StoreWarning> {
     let mut found = Vec::new();
     let mut warn = |setting: &str, is: &str, risk: &str| {
-        found.push(format!("setting={setting:?} is={is:?} risk={risk:?}"));
+        found.push(StoreWarning { setting: setting.to_owned(), is: is.to_owned(), risk: risk.to_owned() });
     };
     let is = |name: &str| config.and_then(|config| config.get(name)).map(String::as_str);
     if info.get("aof_enabled").is_some_and(|on| *on == "0") {
@@ -167,17 +176,16 @@ mod tests {
     #[test]
     fn a_right_redis_is_met_in_silence_and_every_fault_is_named() {
         let right = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "0")]);
-        assert_eq!(warnings(&right, Some(&config("always", "noeviction")), false), Vec::<String>::new());
+        assert_eq!(warnings(&right, Some(&config("always", "noeviction")), false), []);
         let wrong = HashMap::from([("aof_enabled", "0"), ("cluster_enabled", "0")]);
-        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")), false).join("\n");
-        for named in ["appendonly", "appendfsync", "maxmemory-policy"] {
-            assert!(found.contains(named), "{found}");
-        }
+        let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")), false);
+        let named: Vec<_> = found.iter().map(|warning| warning.setting.as_str()).collect();
+        assert_eq!(named, ["appendonly", "appendfsync", "maxmemory-policy"]);
         assert_eq!(warnings(&right, None, false).len(), 1);
         let member = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "1")]);
         let mut config = config("always", "noeviction");
         config.insert("cluster-require-full-coverage".into(), "yes".into());
         assert_eq!(warnings(&member, Some(&config), true).len(), 1);
-        assert!(warnings(&member, Some(&config), false)[0].contains("cluster-enabled"));
+        assert!(warnings(&member, Some(&config), false)[0].to_string().contains("cluster-enabled"));
     }
 }
