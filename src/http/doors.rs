@@ -58,6 +58,8 @@ pub const DOORS: &[Door] = &[
     door("GET", "/api/events/discarded", OPS),
     door("GET", "/api/events/nodes", OPS),
     door("GET", "/api/events/overview", OPS),
+    door("GET", "/api/events/counts", OPS),
+    door("GET", "/api/events/store", OPS),
     door("GET", "/metrics", OPS),
     door("GET", "/api/events/streams", OPS),
     door("GET", "/api/events/streams/{type}/{name}", OPS),
@@ -79,7 +81,9 @@ pub const DOORS: &[Door] = &[
     door("GET", "/openapi.json", Needs::Nothing),
     door("GET", "/docs", Needs::Nothing),
     door("GET", "/docs/{file}", Needs::Nothing),
+    // The page asks for a token itself.
     door("GET", "/", Needs::Nothing),
+    door("GET", "/assets/{file}", Needs::Nothing),
 ];
 
 const fn door(method: &'static str, path: &'static str, needs: Needs) -> Door {

@@ -1,10 +1,9 @@
-//! `/healthz` and `/readyz` for whoever supervises the process, and `/` for whoever wonders what it is.
+//! `/healthz` and `/readyz` for whoever supervises the process.
 
-use super::links::{API, Base, Link, write_links};
 use super::{AppState, Problem, answer};
 use crate::error::{ApiError, Code};
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -41,27 +40,6 @@ pub async fn check(state: &AppState) -> Result<(), ApiError> {
         Err(_) => format!("store: no answer within {} seconds", PATIENCE.as_secs()),
     };
     Err(ApiError::new(Code::StoreUnavailable, detail))
-}
-
-/// What this is, and where to go on.
-pub async fn root(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    let base = Base::of(&req, &state.http);
-    let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(b"{\"name\":\"");
-    out.extend_from_slice(env!("CARGO_PKG_NAME").as_bytes());
-    out.extend_from_slice(b"\",\"version\":\"");
-    out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
-    out.extend_from_slice(b"\",\"links\":");
-    let links = [
-        Link::new("events", base.url(&format!("{API}/"))),
-        Link::new("health", base.url("/healthz")),
-        Link::new("ready", base.url("/readyz")),
-        Link::new("openapi", base.url("/openapi.json")),
-        Link::new("docs", base.url("/docs")),
-    ];
-    write_links(&links, &mut out);
-    out.push(b'}');
-    answer::read(HttpResponse::Ok(), out)
 }
 
 fn ok() -> HttpResponse {

@@ -18,6 +18,8 @@ mod clock;
 mod commands;
 mod controls;
 mod cors;
+mod counts;
+mod dashboard;
 mod dead;
 mod descriptor;
 mod discarded;
@@ -62,6 +64,7 @@ mod sign_in;
 pub mod socket;
 mod sse;
 mod state;
+mod store;
 mod stream_ref;
 mod streams;
 #[cfg(test)]

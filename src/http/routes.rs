@@ -4,8 +4,8 @@
 use super::doors::{Doors, ENTRY};
 use super::links::FEED;
 use super::{
-    Problem, admission, attempts, authorise, clients, dead, discarded, event, feed, health, live, marks, metrics,
-    nodes, openapi, overview, params, register, replay, request, send, sign_in, streams,
+    Problem, admission, attempts, authorise, clients, counts, dashboard, dead, discarded, event, feed, health, live,
+    marks, metrics, nodes, openapi, overview, params, register, replay, request, send, sign_in, store, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::body::BoxBody;
@@ -75,6 +75,8 @@ fn resources(cfg: &mut web::ServiceConfig) {
     );
     cfg.service(readable("/api/events/{id:[0-9]+}", READ, event::get));
     cfg.service(readable("/api/events/overview", READ, overview::get));
+    cfg.service(readable("/api/events/counts", READ, counts::get));
+    cfg.service(readable("/api/events/store", READ, store::get));
     cfg.service(readable(ENTRY, READ, live::entry));
     cfg.service(
         readable("/api/session", "GET, HEAD, POST, DELETE, OPTIONS", sign_in::get)
@@ -89,8 +91,11 @@ fn resources(cfg: &mut web::ServiceConfig) {
     cfg.service(readable("/docs", READ, openapi::page));
     cfg.service(readable("/docs/{file}", READ, openapi::file));
     cfg.service(
-        methods(web::resource("/"), "/", READ).route(web::get().to(health::root)).route(web::head().to(health::root)),
+        methods(web::resource("/"), "/", READ)
+            .route(web::get().to(dashboard::page))
+            .route(web::head().to(dashboard::page)),
     );
+    cfg.service(readable(dashboard::ASSETS, READ, dashboard::asset));
 }
 
 /// The methods of what can only be read.

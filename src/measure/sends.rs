@@ -2,7 +2,7 @@
 
 use super::Counter;
 use crate::error::Code;
-use crate::event::EventType;
+use crate::event::{EventType, TypeNo};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ pub const DISCARDED_TYPES: usize = 100;
 /// The figures of sends.
 pub static SENDS: Sends = Sends {
     accepted: Counter::new(),
+    accepted_by_type: Mutex::new(BTreeMap::new()),
     duplicate: Counter::new(),
     discarded: Counter::new(),
     by_type: Mutex::new(BTreeMap::new()),
@@ -23,6 +24,8 @@ pub static SENDS: Sends = Sends {
 pub struct Sends {
     /// Events stored.
     pub accepted: Counter,
+    /// The same by type; types are bounded by the registry.
+    accepted_by_type: Mutex<BTreeMap<TypeNo, u64>>,
     /// Events that an `Idempotency-Key` has shown to be stored already.
     pub duplicate: Counter,
     /// Events of types that nobody registered.
@@ -34,6 +37,25 @@ pub struct Sends {
 }
 
 impl Sends {
+    /// A write to the store held so many events of each of these types.
+    pub fn accept(&self, types: impl IntoIterator<Item = (TypeNo, u64)>) {
+        let mut total = 0;
+        // Once a write, however many events it holds.
+        let mut by_type = self.accepted_by_type.lock().unwrap_or_else(PoisonError::into_inner);
+        for (ty, count) in types {
+            *by_type.entry(ty).or_default() += count;
+            total += count;
+        }
+        drop(by_type);
+        self.accepted.add(total);
+    }
+
+    /// Events stored, by type.
+    pub fn accepted_by_type(&self) -> Vec<(TypeNo, u64)> {
+        let by_type = self.accepted_by_type.lock().unwrap_or_else(PoisonError::into_inner);
+        by_type.iter().map(|(ty, count)| (*ty, *count)).collect()
+    }
+
     /// Events of a type that is not registered were discarded.
     pub fn discard(&self, ty: &EventType, count: u64) {
         self.discarded.add(count);
@@ -74,6 +96,7 @@ mod tests {
     fn discarded_types_are_told_apart_up_to_a_bound() {
         let sends = Sends {
             accepted: Counter::new(),
+            accepted_by_type: Mutex::default(),
             duplicate: Counter::new(),
             discarded: Counter::new(),
             by_type: Mutex::default(),

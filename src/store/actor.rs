@@ -9,6 +9,7 @@
 
 use super::{AppendGroup, Appended, Store, StoreError};
 use crate::alive::{self, Alive};
+use crate::event::TypeNo;
 use crate::measure::{COMMITS, SENDS};
 use actix::prelude::*;
 use futures_util::future::join_all;
@@ -208,8 +209,9 @@ impl StoreActor {
         let flush = async move {
             let (merged, shares) = merge(batch);
             let events = merged.iter().map(|group| group.payloads.len()).sum();
+            let types: Vec<_> = merged.iter().map(|group| group.type_no).collect();
             let answer = store.append(merged).await;
-            note(began.elapsed(), events, &answer);
+            note(began.elapsed(), events, &types, &answer);
             distribute(shares, answer);
         };
         ctx.spawn(flush.into_actor(self).map(move |(), actor, ctx| {
@@ -341,19 +343,20 @@ fn merge(batch: Vec<Append>) -> (Vec<AppendGroup>, Vec<Share>) {
 }
 
 /// Counts a flush and what became of its events.
-fn note(took: Duration, events: usize, answer: &AppendReply) {
+fn note(took: Duration, events: usize, types: &[TypeNo], answer: &AppendReply) {
     COMMITS.time.time(took);
     COMMITS.size.note(events as u64);
-    let (mut stored, mut duplicate) = (0, 0);
-    for group in answer.iter().flatten() {
-        match group {
-            Ok(Appended::Stored(positions)) => stored += positions.len(),
-            Ok(Appended::Duplicate(positions)) => duplicate += positions.len(),
-            // A problem says what became of the others.
-            Ok(Appended::KeyReused | Appended::BacklogFull(_)) | Err(_) => {}
+    let mut duplicate = 0;
+    let stored = types.iter().zip(answer.iter().flatten()).filter_map(|(ty, group)| match group {
+        Ok(Appended::Stored(positions)) => Some((*ty, positions.len() as u64)),
+        Ok(Appended::Duplicate(positions)) => {
+            duplicate += positions.len();
+            None
         }
-    }
-    SENDS.accepted.add(stored as u64);
+        // A problem says what became of the others.
+        Ok(Appended::KeyReused | Appended::BacklogFull(_)) | Err(_) => None,
+    });
+    SENDS.accept(stored);
     SENDS.duplicate.add(duplicate as u64);
 }
 

@@ -86,5 +86,6 @@ counted! {
     withdraw(node: &NodeId) -> ();
     nodes() -> Vec<SeenNode>;
     listen(partition: Partition) -> ();
+    facts() -> StoreFacts;
     close() -> ();
 }

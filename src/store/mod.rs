@@ -7,6 +7,7 @@
 
 mod actor;
 pub mod embedded;
+mod facts;
 mod measured;
 mod messages;
 mod nodes;
@@ -17,6 +18,7 @@ mod stamp;
 pub(crate) mod testing;
 
 pub use actor::{AppendReply, Appender, Drain, StoreActor};
+pub use facts::{ServerFacts, StoreFacts, StoreWarning};
 pub use measured::Measured;
 pub use messages::*;
 pub use nodes::{GONE_AFTER, Node, NodeId, SeenNode};
@@ -178,6 +180,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A node ends: it is not there any more.
     async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError>;
+
+    /// What it says of itself to operators.
+    async fn facts(&self) -> Result<StoreFacts, StoreError>;
 
     /// The nodes that are there, the oldest first.
     async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError>;

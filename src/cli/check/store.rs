@@ -88,7 +88,7 @@ pub async fn redis(url: &str, settings: &Settings) -> (Vec<Finding>, bool) {
         findings.push(Finding::ok(WHAT, format!("Redis {} on port {}", server.version, server.port)));
         for warning in &server.warnings {
             let found = format!("Redis has {} {}", warning.setting, warning.is);
-            findings.push(Finding::new(State::Warning, WHAT, found, warning.risk));
+            findings.push(Finding::new(State::Warning, WHAT, found, warning.risk.clone()));
         }
         findings.push(replicas(server.replicas, settings.wait_replicas));
     }

@@ -51,7 +51,8 @@ pub use self::core::Clock;
 use super::{
     AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, Discarded, EventDetail, Fenced, Lease, Letters, Live,
     MarkRequest, Node, NodeId, Page, Partition, Pending, Put, PutType, ReadQuery, Replay, Replayed, SeenNode, Settle,
-    Stamp, StampQuery, Store, StoreError, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
+    Stamp, StampQuery, Store, StoreError, StoreFacts, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord,
+    TypeRef,
 };
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
@@ -387,6 +388,11 @@ impl Store for EmbeddedStore {
     async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
         self.nodes.withdraw(node);
         Ok(())
+    }
+
+    async fn facts(&self) -> Result<StoreFacts, StoreError> {
+        let disk_free = self.door()?.ask(|_, disk| Ok(disk.free_bytes())).await?;
+        Ok(StoreFacts { kind: "embedded", servers: Vec::new(), disk_free })
     }
 
     async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {

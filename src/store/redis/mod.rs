@@ -14,6 +14,7 @@ mod check;
 mod chunk;
 mod connection;
 mod event;
+mod facts;
 mod health;
 mod keys;
 mod letters;
@@ -37,7 +38,7 @@ mod trouble;
 mod value;
 
 pub use address::{Address, FORMS};
-pub use check::{ServerFacts, Warning};
+pub use check::ServerCheck;
 
 use super::*;
 use address::Node;
@@ -156,7 +157,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// When they cannot be used.
-    pub async fn inspect(&self) -> Result<Vec<ServerFacts>, StoreError> {
+    pub async fn inspect(&self) -> Result<Vec<ServerCheck>, StoreError> {
         self.within(self.ping_all()).await?;
         Ok(self.dialer.greeter.facts())
     }
@@ -337,6 +338,11 @@ impl Store for RedisStore {
 
     async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
         self.within(self.withdraw_node(node)).await
+    }
+
+    // Gives up in time by itself, a server at a time.
+    async fn facts(&self) -> Result<StoreFacts, StoreError> {
+        self.servers().await
     }
 
     async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {

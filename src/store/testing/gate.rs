@@ -169,6 +169,9 @@ impl Store for Gate {
     async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
         self.enter("withdraw").await?.withdraw(node).await
     }
+    async fn facts(&self) -> Result<StoreFacts, StoreError> {
+        self.enter("facts").await?.facts().await
+    }
     async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
         self.enter("nodes").await?.nodes().await
     }

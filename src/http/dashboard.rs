@@ -1,0 +1,103 @@
+//! `GET /`: the dashboard, a page and the files it is made of, all of them in the program itself.
+//!
+//! It is a client of the API like any other. Nothing is built, and nothing is asked of another host: browsers load the
+//! modules as they lie in `web/`.
+
+use super::{Problem, params};
+use actix_web::http::header::{
+    self, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+/// Where the files are that the page asks for.
+pub const ASSETS: &str = "/assets/{file}";
+
+/// Scripts, styles, images and data from this hub, and nothing else; no form leaves the page, no other page frames it.
+const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      object-src 'none'";
+
+const GUARDS: [(HeaderName, &str); 6] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// A file, and what of it is worked out once.
+struct File {
+    name: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+    tag: String,
+}
+
+macro_rules! files {
+    ($($name:literal $kind:literal,)*) => {
+        [$(($name, $kind, &include_bytes!(concat!("../../web/", $name))[..]),)*]
+    };
+}
+
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
+    let files = files! {
+        "index.html" "text/html; charset=utf-8",
+        "app.css" "text/css; charset=utf-8",
+        "icon.svg" "image/svg+xml",
+        "app.js" "text/javascript; charset=utf-8",
+        "base.js" "text/javascript; charset=utf-8",
+        "chart.js" "text/javascript; charset=utf-8",
+        "overview.js" "text/javascript; charset=utf-8",
+        "live.js" "text/javascript; charset=utf-8",
+        "types.js" "text/javascript; charset=utf-8",
+        "streams.js" "text/javascript; charset=utf-8",
+        "feed.js" "text/javascript; charset=utf-8",
+        "nodes.js" "text/javascript; charset=utf-8",
+    };
+    files.into_iter().map(|(name, kind, bytes)| File { name, kind, bytes, tag: tag(bytes) }).collect()
+});
+
+/// The page.
+pub async fn page(req: HttpRequest) -> HttpResponse {
+    // It stands in the table above.
+    find("index.html").map_or_else(|| HttpResponse::NotFound().finish(), |file| answer(&req, file))
+}
+
+/// One of its files.
+pub async fn asset(req: HttpRequest, name: web::Path<(String,)>) -> Result<HttpResponse, Problem> {
+    let file = find(&name.0).filter(|file| file.name != "index.html");
+    Ok(answer(&req, file.ok_or_else(|| params::nowhere(req.path()))?))
+}
+
+fn find(name: &str) -> Option<&'static File> {
+    FILES.iter().find(|file| file.name == name)
+}
+
+fn answer(req: &HttpRequest, file: &'static File) -> HttpResponse {
+    let known = req.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    let same = |tag: &str| tag.trim().trim_start_matches("W/") == file.tag || tag.trim() == "*";
+    let mut response =
+        if known.flat_map(|tags| tags.split(',')).any(same) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static(file.kind)));
+    // Asked about each time, which costs a 304: a page and its modules are always of one version.
+    response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
+    response.insert_header((ETAG, file.tag.as_str()));
+    for (name, value) in GUARDS {
+        response.insert_header((name, HeaderValue::from_static(value)));
+    }
+    response.body(file.bytes)
+}
+
+/// A strong entity tag.
+fn tag(bytes: &[u8]) -> String {
+    let mut tag = String::from("\"");
+    for byte in &Sha256::digest(bytes)[..12] {
+        // Writing into a String cannot fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    tag
+}

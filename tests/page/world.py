@@ -1,0 +1,128 @@
+"""What a page needs around it: a hub of its own, a webhook that can fail, somebody who sends."""
+
+import http.server
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+
+from driver import free_port, until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HUB = os.environ.get("HUB_BINARY", str(ROOT / "target/debug/event-source-api"))
+
+
+class Hub:
+    """A hub with the embedded store in a temporary folder, which outlives restarts."""
+
+    def __init__(self, **settings):
+        self.folder = tempfile.TemporaryDirectory(prefix="page-hub-")
+        self.port = free_port()
+        self.settings = settings
+        self.process = None
+        self.start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        env = dict(os.environ, EVENTS__HTTP__BIND=f"127.0.0.1:{self.port}", RUST_LOG="warn", EVENTS__HTTP__SHUTDOWN="1s",
+                   EVENTS__STORE__URL=f"embedded:{self.folder.name}/data", **self.settings)
+        self.log = open(f"{self.folder.name}/log", "ab")
+        self.process = subprocess.Popen([HUB], env=env, stdout=self.log, stderr=self.log)
+        until("the hub to be ready", lambda: self.call("GET", "/readyz") is not None)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.log.close()
+
+    def close(self):
+        self.stop()
+        self.folder.cleanup()
+
+    def call(self, method, path, body=None, headers=None):
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **(headers or {})},
+                                       method=method)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            text = answer.read()
+            return json.loads(text) if text else {}
+
+    def register(self, name, ttl="24days", streams=(), headers=None):
+        body = {"type": name, "ttl": ttl, "streams": list(streams)}
+        return self.call("PUT", "/api/events/register", body, headers)
+
+    def send(self, name, payload):
+        return self.call("POST", "/api/events/send", {"type": name, "payload": payload})
+
+    def send_many(self, events):
+        return self.call("POST", "/api/events/send", [{"type": ty, "payload": payload} for ty, payload in events])
+
+
+class Webhook:
+    """A receiver that answers what it is told to."""
+
+    def __init__(self):
+        self.status, self.bodies = 200, []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = outer.status
+                if status == 200:
+                    outer.bodies.append(json.loads(body))
+                answer = b"" if status == 200 else b"out of ink"
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stream(self, name, **more):
+        uri = f"http://127.0.0.1:{self.server.server_port}/{name}"
+        return {"source": "webhook", "name": name, "uri": uri, **more}
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Sender:
+    """Sends batches at a rate, from a thread, until it is stopped."""
+
+    def __init__(self, hub, event, rate, step=0.1):
+        self.sent, self.over = 0, threading.Event()
+        self.failed = None
+
+        def work():
+            while not self.over.wait(step):
+                batch = [event(self.sent + n) for n in range(max(1, int(rate * step)))]
+                try:
+                    hub.send_many(batch)
+                except (OSError, urllib.error.HTTPError) as error:
+                    self.failed = error
+                    continue
+                self.sent += len(batch)
+
+        self.thread = threading.Thread(target=work, daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        self.over.set()
+        self.thread.join()
+        return self.sent

@@ -1,0 +1,67 @@
+// Small charts, drawn as SVG from the hub's own figures.
+import { h, clock } from "./base.js";
+
+const W = 300, H = 90;
+
+/**
+ * A tile: a figure and its last quarter of an hour. `lines` are `{name, of, kind}`, where `of` picks a number of a sample.
+ * @param {object[]} samples  oldest first, each with `at`
+ */
+export function tile(title, now, unit, samples, lines, format, all = 180) {
+  const values = lines.map(line => samples.map(line.of));
+  const top = nice(Math.max(0, ...values.flat().filter(v => v !== null)));
+  // Time runs to the right edge; what was before the hub started is empty.
+  const x = n => W - ((samples.length - 1 - n) / Math.max(1, all - 1)) * W;
+  const y = v => H - (v / top) * H;
+  const draw = numbers => {
+    let path = "", pen = false;
+    numbers.forEach((v, n) => {
+      if (v === null) { pen = false; return; }
+      path += `${pen ? "L" : "M"}${x(n).toFixed(1)} ${y(v).toFixed(1)}`;
+      pen = true;
+    });
+    return path;
+  };
+  const known = values[0].filter(v => v !== null);
+  const first = values[0].findIndex(v => v !== null), last = values[0].findLastIndex(v => v !== null);
+  const area = known.length > 1 && known.length === last - first + 1 ? `${draw(values[0])}L${x(last).toFixed(1)} ${H}L${x(first).toFixed(1)} ${H}Z` : "";
+  const words = `${title}, the last 15 minutes: ` + lines.map((line, n) => {
+    const some = values[n].filter(v => v !== null);
+    return some.length ? `${line.name} now ${format(some.at(-1))}, at most ${format(Math.max(...some))}` : `${line.name} unknown`;
+  }).join("; ");
+  const legend = index => lines.map((line, n) => h("span", { class: line.kind || null }, h("i"), `${line.name} `, h("b", null, values[n].length ? format(values[n].at(index)) : "–")));
+  const legends = h("p", { class: "legend" }, legend(-1));
+  const hair = h("line", { class: "at", y1: 0, y2: H, x1: -9, x2: -9, visibility: "hidden" });
+  const when = h("span", null, "15 min");
+  const svg = h("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": words },
+    [0, .5, 1].map(at => h("line", { x1: 0, x2: W, y1: H * at, y2: H * at })),
+    h("path", { class: "area", d: area }), lines.map((line, n) => h("path", { class: line.kind || "a", d: draw(values[n]) })), hair);
+  svg.onpointermove = event => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const back = Math.round((1 - (event.clientX - box.left) / box.width) * (all - 1));
+    const index = samples.length - 1 - back;
+    const card = event.currentTarget.closest(".tile");
+    const line = event.currentTarget.querySelector(".at");
+    if (index < 0 || index >= samples.length) { line.setAttribute("visibility", "hidden"); return; }
+    line.setAttribute("visibility", "visible");
+    line.setAttribute("x1", x(index)); line.setAttribute("x2", x(index));
+    card.querySelector(".legend").replaceChildren(...legend(index));
+    card.querySelector(".axis span").textContent = clock(samples[index].at);
+  };
+  svg.onpointerleave = event => {
+    const card = event.currentTarget.closest(".tile");
+    event.currentTarget.querySelector(".at").setAttribute("visibility", "hidden");
+    card.querySelector(".legend").replaceChildren(...legend(-1));
+    card.querySelector(".axis span").textContent = "15 min";
+  };
+  return h("section", { class: "card tile", "aria-label": title }, h("h2", null, title),
+    h("p", { class: "big" }, now, unit ? h("small", null, unit) : null), legends, svg,
+    h("p", { class: "axis", "aria-hidden": "true" }, when, h("span", null, `top ${format(top)}`), h("span", null, "now")));
+}
+
+/** The next round number, so that the scale does not jump at each sample. */
+function nice(max) {
+  if (max <= 0) return 1;
+  const unit = 10 ** Math.floor(Math.log10(max));
+  return [1, 2, 5, 10].map(n => n * unit).find(n => n >= max) || max;
+}
