@@ -2,8 +2,9 @@
 
 use clap::{Parser, Subcommand};
 use event_source_api::{app, cli, config::Settings, logs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// An event hub in one binary: send events over HTTP; they are stored, delivered to RabbitMQ and webhooks, pushed
 /// live to WebSockets, and read back as a feed.
@@ -37,21 +38,25 @@ const BAD_SETTINGS: u8 = 78;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(arguments.config.as_deref()),
+        Command::Serve => serve(arguments.config),
         Command::Client(command) => command.run(arguments.config.as_deref()),
     }
 }
 
 /// Runs the hub until it is told to stop.
-fn serve(file: Option<&Path>) -> ExitCode {
-    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let settings = match Settings::load(file, environment) {
+fn serve(file: Option<PathBuf>) -> ExitCode {
+    let load = move || {
+        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Settings::load(file.as_deref(), environment)
+    };
+    let settings = match load() {
         Ok(settings) => settings,
         Err(e) => return fail(&e, BAD_SETTINGS),
     };
     logs::start();
-    match actix::System::new().block_on(app::run(settings)) {
+    match actix::System::new().block_on(app::run(settings, Arc::new(load))) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(e @ app::RunError::Setting(_)) => fail(&e, BAD_SETTINGS),
         Err(e) => fail(&e, 1),
     }
 }
