@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test test-cluster chaos fmt lint ci check-deploy check-alerts \
+.PHONY: help run run-redis redis demo test test-api test-cluster chaos fmt lint ci check-deploy check-alerts \
 	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
@@ -27,6 +27,11 @@ test: ## Run all tests; installs redis-server and rabbitmq-server if they are mi
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base \
 		faketime=faketime
 	cargo test --locked
+
+test-api: ## Let Schemathesis ask a hub everything in its OpenAPI document; some minutes: TEST_API_EXAMPLES, TEST_API_SEED
+	@scripts/install.sh curl=curl python3=python3
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install.sh python3-venv-module=python3-venv
+	scripts/test-api.sh
 
 test-cluster: ## Failover, resharding and Sentinel under load; a few minutes
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools

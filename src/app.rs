@@ -251,7 +251,7 @@ fn listen(
     let proxied = settings.http.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
     if !local && !tls && !proxied {
         log::warn!(
-            "requests and their tokens can be read on their way: set http.tls, or http.public_url of a proxy with TLS"
+            "requests and their tokens can be read on their way, set http.tls, or http.public_url of a proxy with TLS"
         );
     }
     Ok((server, addresses))

@@ -26,7 +26,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the hub (what happens without a command).
+    /// Run the hub (what happens without a command)
     Serve,
     #[command(flatten)]
     Client(cli::Command),

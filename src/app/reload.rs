@@ -24,10 +24,10 @@ impl Reload {
     /// Reads everything again. What cannot be used changes nothing.
     fn all(&self) {
         match (self.load)() {
-            Err(e) => log::error!("the settings stay as they were: {e}"),
+            Err(e) => log::error!("the settings stay as they were: error=\"{e}\""),
             Ok(settings) if settings.tokens.is_empty() && !self.may_be_open => {
                 log::error!(
-                    "the settings stay as they were: auth.tokens: is empty, and the hub is not bound to loopback"
+                    "the settings stay as they were: error=\"auth.tokens is empty, and the hub is not bound to loopback\""
                 );
             }
             Ok(settings) => {

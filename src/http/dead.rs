@@ -14,9 +14,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 
 /// Letters of a page when the reader does not say.
-const LIMIT: usize = 100;
+pub const LIMIT: usize = 100;
 /// Most letters of a page.
-const MAX_LIMIT: usize = 1000;
+pub const MAX_LIMIT: usize = 1000;
 /// Letters read at a time.
 const STEP: usize = 50;
 /// Bytes of payload past which a page ends before its limit, with a `more` link.

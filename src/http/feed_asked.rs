@@ -7,7 +7,7 @@ use crate::event::{ClientId, EventId, Millis, Slice, TypeFilter, parse_instant};
 use actix_web::HttpRequest;
 
 /// The largest page.
-const MAX_LIMIT: usize = 10_000;
+pub const MAX_LIMIT: usize = 10_000;
 
 /// What a URL asks for.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use actix_web::http::header::{HeaderValue, IF_NONE_MATCH};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-const DEFAULT_LIMIT: usize = 1000;
+pub const DEFAULT_LIMIT: usize = 1000;
 /// The longest time, in seconds, for which an answer may be kept.
 const YEAR: Millis = 365 * 86_400;
 

@@ -89,7 +89,7 @@ impl Content {
 }
 
 /// The entity tags of an `If-None-Match`, without `W/`: a 304 takes weak ones, too. A comma may stand inside a tag.
-fn tags(list: &str) -> impl Iterator<Item = &str> {
+pub fn tags(list: &str) -> impl Iterator<Item = &str> {
     let mut rest = list;
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches([' ', '\t', ',']);

@@ -56,6 +56,8 @@ pub async fn root(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse 
         Link::new("events", base.url(&format!("{API}/"))),
         Link::new("health", base.url("/healthz")),
         Link::new("ready", base.url("/readyz")),
+        Link::new("openapi", base.url("/openapi.json")),
+        Link::new("docs", base.url("/docs")),
     ];
     write_links(&links, &mut out);
     out.push(b'}');

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::borrow::Cow;
 
 /// Most marks in one request.
-const MAX_IDS: usize = 1000;
+pub const MAX_IDS: usize = 1000;
 
 /// Marks one event; a body is not looked at.
 pub async fn put(

@@ -42,6 +42,7 @@ mod live;
 mod marks;
 mod metrics;
 mod nodes;
+mod openapi;
 mod opening;
 mod origin;
 mod outlook;

@@ -5,7 +5,7 @@ use super::doors::{Doors, ENTRY};
 use super::links::FEED;
 use super::{
     Problem, admission, attempts, authorise, clients, dead, discarded, event, feed, health, live, marks, metrics,
-    nodes, overview, params, register, replay, request, send, sign_in, streams,
+    nodes, openapi, overview, params, register, replay, request, send, sign_in, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::body::BoxBody;
@@ -84,6 +84,10 @@ fn resources(cfg: &mut web::ServiceConfig) {
     cfg.service(readable("/metrics", READ, metrics::get));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
+    let document = web::Data::new(openapi::Served::default());
+    cfg.service(readable("/openapi.json", READ, openapi::get).app_data(document));
+    cfg.service(readable("/docs", READ, openapi::page));
+    cfg.service(readable("/docs/{file}", READ, openapi::file));
     cfg.service(
         methods(web::resource("/"), "/", READ).route(web::get().to(health::root)).route(web::head().to(health::root)),
     );
