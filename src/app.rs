@@ -104,6 +104,14 @@ pub async fn run(settings: Settings, load: ReadSettings) -> Result<(), RunError>
     run_on(settings, store, certificates, load).await
 }
 
+/// Whether the certificate and key of the settings can be used.
+///
+/// # Errors
+/// Why not.
+pub fn check_certificate(settings: &Settings) -> Result<(), BadSetting> {
+    settings.tls.as_ref().map(Certificates::open).transpose().map(drop)
+}
+
 /// Runs the hub on a store that is open already.
 async fn run_on(
     settings: Settings,

@@ -1,9 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
-use event_source_api::access::{Scope, TokenHash, generate};
 use event_source_api::{app, cli, config::Settings, logs};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,25 +28,8 @@ struct Arguments {
 enum Command {
     /// Run the hub (what happens without a command)
     Serve,
-    /// Make an access token: prints it, and what auth.tokens is to say of it
-    Token(NewToken),
     #[command(flatten)]
     Client(cli::Command),
-}
-
-#[derive(Debug, clap::Args)]
-struct NewToken {
-    /// What the token is called in settings and logs
-    #[arg(long, default_value = "new", value_parser = token_name)]
-    name: String,
-    /// What it is for
-    #[arg(long, value_delimiter = ',', default_value = "send,register,feed,live,ops")]
-    scopes: Vec<Scope>,
-}
-
-fn token_name(text: &str) -> Result<String, String> {
-    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if fits { Ok(text.to_owned()) } else { Err("must be 1 to 64 of letters, digits, '.', '_' and '-'".to_owned()) }
 }
 
 /// Exit code for settings that cannot be used (`EX_CONFIG`).
@@ -58,7 +39,6 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(arguments.config),
-        Command::Token(token) => make_token(&token),
         Command::Client(command) => command.run(arguments.config.as_deref()),
     }
 }
@@ -77,22 +57,6 @@ fn serve(file: Option<PathBuf>) -> ExitCode {
     match actix::System::new().block_on(app::run(settings, Arc::new(load))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e @ app::RunError::Setting(_)) => fail(&e, BAD_SETTINGS),
-        Err(e) => fail(&e, 1),
-    }
-}
-
-/// Prints a new token, and what the settings are to say of it.
-fn make_token(NewToken { name, scopes }: &NewToken) -> ExitCode {
-    let token = generate();
-    let hash = TokenHash::of(&token);
-    let scopes: Vec<_> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
-    let scopes = scopes.join(", ");
-    let text = format!(
-        "{token}\n\n# The token above is shown once. For the settings:\n[[auth.tokens]]\nname = \"{name}\"\n\
-         sha256 = \"{hash}\"\nscopes = [{scopes}]\n"
-    );
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e, 1),
     }
 }

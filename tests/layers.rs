@@ -19,14 +19,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("registry", &["event", "error", "store", "streams", "alive"]),
     ("http", &["event", "error", "store", "live", "streams", "registry", "alive", "measure", "logs", "access"]),
     ("config", &["event", "error", "store", "live", "streams", "registry", "http", "access"]),
-    ("cli", &["event", "error", "config", "trust"]),
+    ("cli", &["event", "error", "config", "trust", "access"]),
     // `check` alone looks at what a hub needs, and not at a hub.
-    ("cli/check", &["cli", "event", "error", "config", "store", "streams", "http"]),
+    ("cli/check", &["cli", "event", "error", "config", "store", "streams", "http", "app"]),
     ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config", "alive", "access"]),
-    (
-        "main",
-        &["event", "error", "store", "live", "streams", "registry", "http", "config", "app", "cli", "access", "logs"],
-    ),
+    ("main", &["event", "error", "store", "live", "streams", "registry", "http", "config", "app", "cli", "logs"]),
     ("lib", &[]),
 ];
 

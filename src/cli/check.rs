@@ -8,6 +8,7 @@ mod store;
 use super::failure::Failure;
 use super::hub::Connection;
 use super::out::{Out, Tone, printable};
+use crate::app::check_certificate;
 use crate::config::{Settings, StoreUrl};
 use crate::http::descriptors_each;
 use crate::streams::Brokers;
@@ -107,7 +108,18 @@ impl Check {
         let from = config.map_or_else(|| "defaults and environment".to_owned(), |file| file.display().to_string());
         report.add(Finding::ok("settings", from))?;
         for address in &settings.bind {
-            report.add(address_finding(*address).await)?;
+            report.add(address_finding(*address, settings.tls.is_some()).await)?;
+        }
+        if settings.tls.is_some() {
+            report.add(match check_certificate(&settings) {
+                Ok(()) => Finding::ok("http.tls", "certificate and key belong together"),
+                Err(bad) => Finding::new(
+                    State::Wrong,
+                    "http.tls",
+                    bad.to_string(),
+                    "give both files in PEM, and the right to read them",
+                ),
+            })?;
         }
         if let Some(finding) = exposed(&settings) {
             report.add(finding)?;
@@ -159,17 +171,23 @@ impl Report {
 }
 
 /// Whether it can be listened on; a hub that does already is no fault.
-async fn address_finding(address: SocketAddr) -> Finding {
+async fn address_finding(address: SocketAddr, tls: bool) -> Finding {
     let what = "http.bind";
     let error = match TcpListener::bind(address) {
         Ok(_) => return Finding::ok(what, format!("{address} is free")),
         Err(error) => error,
     };
-    if error.kind() == std::io::ErrorKind::AddrInUse
+    if !tls
+        && error.kind() == std::io::ErrorKind::AddrInUse
         && let Ok(hub) = Connection::of_this_machine(address)
         && matches!(tokio::time::timeout(std::time::Duration::from_secs(2), hub.get("/healthz")).await, Ok(Ok(_)))
     {
         return Finding::ok(what, format!("a hub listens on {address} already"));
+    }
+    if tls && error.kind() == std::io::ErrorKind::AddrInUse {
+        // Its certificate is for the name that clients know it by, so it cannot be asked from here.
+        let mend = "if that is a hub, all is well; else end it, or take another port";
+        return Finding::new(State::Warning, what, format!("something listens on {address} already"), mend);
     }
     let mend = match error.kind() {
         std::io::ErrorKind::AddrInUse => "another program listens there: end it, or take another port",
@@ -185,12 +203,18 @@ async fn address_finding(address: SocketAddr) -> Finding {
 /// A hub that others reach should be meant to be.
 fn exposed(settings: &Settings) -> Option<Finding> {
     let outside = settings.bind.iter().find(|address| !address.ip().is_loopback())?;
-    Some(Finding::new(
-        State::Warning,
-        "auth.open",
-        format!("whoever reaches {outside} may do everything, unless there are access tokens"),
-        "see to it that only those who may reach it do: a firewall, a network policy, a proxy that authenticates",
-    ))
+    if settings.tokens.is_empty() {
+        let found = format!("whoever reaches {outside} may do everything");
+        let mend = "give auth.tokens, or see to it that nobody else reaches it: a firewall, a network policy, a proxy";
+        return Some(Finding::new(State::Warning, "auth.open", found, mend));
+    }
+    let proxied = settings.http.public_url.as_ref().is_some_and(|url| url.starts_with("https:"));
+    if settings.tls.is_none() && !proxied {
+        let found = format!("requests to {outside} and their tokens can be read on their way");
+        let mend = "set http.tls, or http.public_url of a proxy with TLS";
+        return Some(Finding::new(State::Warning, "http.tls", found, mend));
+    }
+    None
 }
 
 fn descriptors(sessions: usize) -> Finding {

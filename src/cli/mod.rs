@@ -1,9 +1,9 @@
 //! The commands that people and scripts give. Each talks to a hub over HTTP as anybody does, apart from `check`, which
-//! looks at what a hub would need.
+//! looks at what a hub would need, and `token`.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `send`, `register`, `tail`, `feed`, `streams`, `dead`, `nodes`, `health`, `check` | a command each |
+//! | `send`, `register`, `tail`, `feed`, `streams`, `dead`, `nodes`, `health`, `check`, `token` | a command each |
 //! | `hub` | the HTTP client, and problem documents as a line |
 //! | `event`, `sse` | what a hub sends |
 //! | `out`, `failure` | how results and failures are shown, and exit codes |
@@ -24,6 +24,7 @@ mod send;
 mod sse;
 mod streams;
 mod tail;
+mod token;
 
 pub use failure::EXIT_CODES;
 
@@ -52,6 +53,8 @@ pub enum Command {
     Check(check::Check),
     /// Ask a hub whether it is ready: exit code 0 or 1.
     Health(health::Health),
+    /// Make an access token: prints it, and what auth.tokens is to say of it.
+    Token(token::Token),
 }
 
 impl Command {
@@ -68,6 +71,7 @@ impl Command {
                 Self::Nodes(nodes) => nodes.run().await,
                 Self::Check(check) => check.run(config).await,
                 Self::Health(health) => health.run().await,
+                Self::Token(token) => token.run(),
             }
         });
         let Err(failure) = done else { return ExitCode::SUCCESS };

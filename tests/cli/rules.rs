@@ -65,7 +65,8 @@ async fn the_command_line_says_what_it_takes() {
     {
         assert!(done.out.contains(word), "{word}: {}", done.out);
     }
-    for command in ["send", "register", "tail", "feed", "streams", "dead", "nodes", "check", "health", "serve"] {
+    for command in ["send", "register", "tail", "feed", "streams", "dead", "nodes", "check", "health", "serve", "token"]
+    {
         let done = Program::new(command).argument("--help").run().await.expect(0);
         assert!(done.out.contains("Usage: event-source-api"), "{done:?}");
         if !["nodes", "serve"].contains(&command) {
@@ -148,4 +149,19 @@ async fn nodes_are_shown() {
         assert_eq!(done["nodes"][0]["state"], "running");
     })
     .await;
+}
+
+#[actix_web::test]
+async fn a_new_token_opens_a_hub_that_knows_its_hash_and_no_other() {
+    let new = |arguments: &str| Program::new(&format!("token --json {arguments}")).run();
+    let made = new("--name ops --scopes ops,send").await.expect(0).json();
+    let token = made["token"].as_str().expect("a token").to_owned();
+    let known = json!([{"name": made["name"], "sha256": made["sha256"], "scopes": made["scopes"]}]);
+    let hub = Setup::embedded().set("auth.tokens", known).start().await;
+    Program::new("nodes").to(&hub).env("EVENTS_TOKEN", &token).run().await.expect(0);
+    Program::new("nodes").to(&hub).run().await.expect(1).complains(&["(401)"]);
+    Program::new("feed").to(&hub).env("EVENTS_TOKEN", &token).run().await.expect(1).complains(&["(403)"]);
+    let other = new("").await.expect(0).json()["token"].as_str().expect("a token").to_owned();
+    Program::new("tail").to(&hub).env("EVENTS_TOKEN", &other).run().await.expect(1).complains(&["(401)"]);
+    assert_eq!(Program::new("health").to(&hub).run().await.expect(0).out, "ready\n");
 }
