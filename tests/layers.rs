@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("error", &[]),
     ("alive", &[]),
+    ("access", &["event", "error"]),
     ("logs", &[]),
     ("trust", &[]),
     ("measure", &["event", "error"]),
@@ -16,10 +17,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("live", &["event", "store", "alive", "measure"]),
     ("streams", &["event", "error", "store", "measure", "trust"]),
     ("registry", &["event", "error", "store", "streams", "alive"]),
-    ("http", &["event", "error", "store", "live", "streams", "registry", "alive", "measure", "logs"]),
-    ("config", &["event", "error", "store", "live", "streams", "registry", "http"]),
-    ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config", "alive"]),
-    ("main", &["event", "error", "store", "live", "streams", "registry", "http", "config", "app", "logs"]),
+    ("http", &["event", "error", "store", "live", "streams", "registry", "alive", "measure", "logs", "access"]),
+    ("config", &["event", "error", "store", "live", "streams", "registry", "http", "access"]),
+    ("app", &["event", "error", "store", "live", "streams", "registry", "http", "config", "alive", "access"]),
+    ("main", &["event", "error", "store", "live", "streams", "registry", "http", "config", "app", "access", "logs"]),
     ("lib", &[]),
 ];
 
@@ -27,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix_web_actors", &["http/session.rs"]),
     ("actix_web", &["http/", "app.rs", "app/", "main.rs"]),
-    ("actix_http", &["http/", "streams/webhook"]),
+    ("actix_http", &["http/", "app/secure.rs", "streams/webhook"]),
     ("awc", &["streams/webhook"]),
     ("lapin", &["streams/rabbit"]),
     ("redis", &["store/redis/"]),

@@ -3,8 +3,9 @@
 use super::json::{self, write_str};
 use super::links::{API, Base, Link, write_encoded, write_links};
 use super::{AppState, Problem, answer, body};
+use crate::access::Caller;
 use crate::error::{ApiError, FieldError};
-use crate::event::{EventType, Malformed, StreamName, Ttl, TypeFilter};
+use crate::event::{EventType, Malformed, StreamName, Ttl};
 use crate::registry::{Learn, Register, Registered, TypeEntry, Unregister};
 use crate::streams::{Secrets, StreamSettings, StreamSpec, parse_streams};
 use actix_web::http::header::{HeaderValue, LOCATION};
@@ -13,9 +14,15 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// `PUT /register`: registers a type, or replaces its registration.
-pub async fn put(req: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+pub async fn put(
+    req: HttpRequest,
+    caller: Caller,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
     let body = body::read(&req, payload, &state.http).await?;
     let register = read(body::text(&body)?, state.http.max_depth, &state.streams)?;
+    caller.check_type(&register.name)?;
     let done = state.registry.register.send(register).await??;
     let Registered { created, entry, .. } = &done;
     log::info!("type registered: type={} created={created} streams={}", entry.name, entry.streams.len());
@@ -32,8 +39,8 @@ pub async fn put(req: HttpRequest, payload: web::Payload, state: web::Data<AppSt
 }
 
 /// `GET /register`: all registered types, by name.
-pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let mut types = state.types.matching(&TypeFilter::any());
+pub async fn list(req: HttpRequest, caller: Caller, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let mut types = state.types.matching(&caller.all_types());
     types.retain(|entry| entry.registered);
     types.sort_by(|a, b| a.name.cmp(&b.name));
     let base = Base::of(&req, &state.http);
@@ -54,10 +61,12 @@ pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpRe
 /// `GET /register/{type}`.
 pub async fn get(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let name = name(&path.0)?;
+    caller.check_type(&name)?;
     let entry = match registered(&state, &name) {
         Some(entry) => Some(entry),
         // Another node may have registered it a moment ago.
@@ -77,12 +86,15 @@ pub async fn get(
 
 /// `DELETE /register/{type}`.
 pub async fn delete(
+    req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    body::discard(payload).await;
+    body::discard(&req, payload, &state.http).await;
     let name = name(&path.0)?;
+    caller.check_type(&name)?;
     state.registry.unregister.send(Unregister(name.clone())).await??;
     log::info!("type deleted: type={name}");
     Ok(HttpResponse::NoContent().finish())

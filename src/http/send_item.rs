@@ -18,6 +18,16 @@ pub enum Target {
     Unknown(EventType),
 }
 
+impl Target {
+    /// The type's name.
+    pub fn name(&self) -> &EventType {
+        match self {
+            Self::Known(entry) => &entry.name,
+            Self::Unknown(name) => name,
+        }
+    }
+}
+
 /// A valid item of a send.
 #[derive(Debug)]
 pub struct Item<'a> {

@@ -25,6 +25,9 @@ pub fn settings() -> HttpSettings {
         max_depth: 128,
         public_url: None,
         max_in_flight: 8,
+        max_in_flight_bytes: 8192,
+        body_timeout: Duration::from_secs(30),
+        any_host: false,
         origins: Vec::new(),
         reject_unregistered: false,
         idempotency_window: Duration::from_secs(60),
@@ -127,6 +130,7 @@ impl Hub {
         let state = AppState {
             node: NodeId::new(7),
             http: Arc::new(http),
+            access: Arc::default(),
             live: Arc::new(live),
             streams,
             appender: StoreActor::open(store.shared(), 64).1,
@@ -140,6 +144,7 @@ impl Hub {
             progress: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),
             in_flight: Arc::new(AtomicUsize::new(0)),
+            in_flight_bytes: Arc::default(),
         };
         let loaded = async {
             while !state.types.is_loaded() {

@@ -93,6 +93,9 @@ impl TypeView {
     pub fn matching(&self, filter: &TypeFilter) -> Vec<Arc<TypeEntry>> {
         if let Some(names) = filter.exact() {
             let mut found: Vec<_> = names.iter().filter_map(|name| self.get(name)).collect();
+            if let Some(limit) = filter.limit() {
+                found.retain(|e| limit.matches(&e.name));
+            }
             found.sort_by_key(|e| e.type_no);
             found.dedup_by_key(|e| e.type_no);
             return found;
