@@ -28,7 +28,7 @@ fn tokens() -> Vec<Token> {
 /// A path that the pattern matches, of things that are not there.
 fn example(path: &str) -> String {
     let values = [("{type}", "a:b"), ("{name}", "s"), ("{slice}", "hour"), ("{at}", "current"), ("{client}", "7")];
-    let path = path.replace("{id:[0-9]+}", "123");
+    let path = path.replace("{id:[0-9]+}", "123").replace("{file}", "start.js");
     values.iter().fold(path, |path, (from, to)| path.replace(from, to))
 }
 

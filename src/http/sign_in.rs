@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 /// The cookie's name.
-const NAME: &str = "event-source-session";
+pub const NAME: &str = "event-source-session";
 /// How long, in seconds, somebody stays signed in.
 const HOURS_12: u64 = 12 * 3600;
 

@@ -1,9 +1,8 @@
 //! `GET /docs`: Swagger UI, as its authors publish it, on the hub's own document. Nothing comes from elsewhere, and the
-//! page may run nothing but its files.
+//! page may run nothing but its files ([`page`](super::super::page)).
 
 use super::asset::Asset;
 use crate::http::{Problem, params};
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, X_FRAME_OPTIONS};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
@@ -14,9 +13,6 @@ type File = (&'static str, &'static str, &'static str, &'static [u8]);
 const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/swagger_ui.rs"));
 /// Starts it.
 const START: (&str, &str) = ("start.js", include_str!("start.js"));
-
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page. `{files}` and `{document}` are relative: it works wherever a proxy puts it.
 const PAGE: &str = r#"<!doctype html>
@@ -46,13 +42,7 @@ pub fn names() -> Vec<&'static str> {
 pub async fn page(req: HttpRequest) -> Result<HttpResponse, Problem> {
     let (files, document) = if req.path().ends_with('/') { ("", "../openapi.json") } else { ("docs/", "openapi.json") };
     let page = PAGE.replace("{files}", files).replace("{document}", document);
-    let mut response = answer("text/html; charset=utf-8", page.into(), &req).await?;
-    for (name, value) in
-        [(CONTENT_SECURITY_POLICY, POLICY), (X_FRAME_OPTIONS, "DENY"), (REFERRER_POLICY, "no-referrer")]
-    {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    Ok(response)
+    answer("text/html; charset=utf-8", page.into(), &req).await
 }
 
 /// `GET /docs/{file}`.

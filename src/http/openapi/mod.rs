@@ -8,8 +8,10 @@
 //! | `parts` | what operations are put together from |
 //! | `schemas`, `running` | bodies |
 //! | `events`, `operations` | paths |
+//! | `access` | who may do what |
 //! | `docs` | the page and its files |
 
+mod access;
 mod asset;
 mod docs;
 mod events;
@@ -53,6 +55,7 @@ fn document(http: &HttpSettings) -> Value {
             paths.extend(part);
         }
     }
+    access::guard(&mut paths);
     let tags: Vec<_> = events::TAGS.iter().chain(operations::TAGS).collect();
     let tags: Vec<_> = tags.iter().map(|(name, text)| json!({ "name": name, "description": text })).collect();
     json!({
@@ -69,7 +72,11 @@ fn document(http: &HttpSettings) -> Value {
         "tags": tags,
         "paths": paths,
         "webhooks": { "event": webhook() },
-        "components": { "schemas": schemas::all(http), "responses": problems() },
+        "components": {
+            "schemas": schemas::all(http),
+            "responses": problems(),
+            "securitySchemes": access::schemes(),
+        },
     })
 }
 

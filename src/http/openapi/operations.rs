@@ -1,6 +1,6 @@
 //! The paths of those who run the hub: streams, nodes, health, and this document.
 
-use super::parts::{CACHING, JSON, Operation, TAG, header, path, query, schema, segment};
+use super::parts::{CACHING, COOKIE, JSON, Operation, TAG, header, path, query, schema, segment};
 use crate::http::dead;
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ pub fn paths() -> Value {
         "/api/events/streams/{type}/{name}/replay": replay(),
         "/api/events/nodes": nodes(),
         "/api/events/overview": overview(),
+        "/api/session": session(),
         "/metrics": metrics(),
         "/": root(),
         "/healthz": alive(),
@@ -154,6 +155,25 @@ fn metrics() -> Value {
         &[CACHING],
     );
     path(&[], [("get", get)])
+}
+
+fn session() -> Value {
+    let get = Operation::api("getSession", HUB, "What the token or cookie is for").answers(
+        200,
+        "Its scopes and limits; all scopes where nobody is asked for a token.",
+        schema("Session"),
+        &[CACHING],
+    );
+    let examples = json!({ "token": { "value": { "token": "TOKEN" } } });
+    let post = Operation::api("signIn", HUB, "Get a cookie for a token")
+        .describe(
+            "For pages: their scripts cannot read it, and it is sent by pages of the hub alone. It lasts 12 hours.",
+        )
+        .body(true, schema("SignIn"), examples)
+        .answers(200, "What the token is for.", schema("Session"), &[CACHING, COOKIE])
+        .problems(&[401]);
+    let delete = Operation::api("signOut", HUB, "Give the cookie back").answers_as(204, "It is gone.", &[], &[COOKIE]);
+    path(&[], [("get", get), ("post", post), ("delete", delete)])
 }
 
 fn root() -> Value {

@@ -103,6 +103,14 @@ const RETRY: Header = Header {
     schema: || json!({ "type": "integer", "minimum": 1 }),
 };
 
+/// How to say who one is.
+const CHALLENGE: Header = Header::text("WWW-Authenticate", true, "`Bearer`.");
+/// Where a token stands.
+const RATE: Header = Header::text("RateLimit", true, "What is left to the token, and when it is whole again.");
+/// What it may do.
+const RATE_POLICY: Header = Header::text("RateLimit-Policy", true, "How often the token may be used.");
+/// The cookie of a page that signs in or out; a hub without tokens sets none.
+pub const COOKIE: Header = Header::text("Set-Cookie", false, "The cookie.");
 /// Names the request in the log.
 const REQUEST: Header = Header::text(
     "X-Request-Id",
@@ -122,7 +130,12 @@ fn headers(headers: &[Header]) -> Value {
 
 /// The answer with a problem of that status; its name among the components.
 pub fn problem(status: u16, description: &str, schema: Value) -> (String, Value) {
-    let with = if matches!(status, 429 | 503) { headers(&[RETRY]) } else { headers(&[]) };
+    let with = match status {
+        401 => headers(&[CHALLENGE]),
+        429 => headers(&[RETRY, RATE, RATE_POLICY]),
+        503 => headers(&[RETRY]),
+        _ => headers(&[]),
+    };
     let content = json!({ PROBLEM_JSON: { "schema": schema } });
     (format!("Problem{status}"), json!({ "description": description, "headers": with, "content": content }))
 }

@@ -2,6 +2,7 @@
 
 use super::parts::{closed, list, object, schema};
 use super::schemas::{count, instant, links, size, text};
+use crate::access::Scope;
 use crate::http::dead;
 use crate::streams::{MAX_CONCURRENCY, MAX_MAILBOX};
 use serde_json::{Value, json};
@@ -117,6 +118,20 @@ pub fn hub() -> Value {
                 "requests": count("Requests in flight."),
                 "in_flight": count("Deliveries under way."),
                 "waiting": count("Events that wait in memory to be delivered."),
+            }),
+            json!({}),
+        ),
+        "SignIn": closed(json!({ "token": { "type": "string" } }), json!({})),
+        "Session": object(
+            json!({
+                "name": { "type": ["string", "null"], "description": "The token's." },
+                "scopes": { "type": "array", "items": { "enum": Scope::ALL.map(Scope::as_str) } },
+                "types": {
+                    "type": ["array", "null"],
+                    "items": { "type": "string" },
+                    "description": "Patterns of the types it is limited to.",
+                },
+                "client": { "type": ["string", "null"], "description": "The client it is limited to." },
             }),
             json!({}),
         ),

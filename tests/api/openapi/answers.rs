@@ -9,6 +9,7 @@ use crate::support::sse;
 use crate::support::wait::{PATIENCE, eventually, within};
 use crate::support::webhook::{Answer, Webhook};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 
@@ -19,6 +20,7 @@ const FEED: &str = "/api/events/feed/{slice}/{at}";
 const CLIENT_FEED: &str = "/api/events/feed/{slice}/{at}/client/{client}";
 const STREAM: &str = "/api/events/streams/{type}/{name}";
 const DEAD: &str = "/api/events/streams/{type}/{name}/dead";
+const SESSION: &str = "/api/session";
 const MARK: &str = "/api/events/{id}/ok/{client}";
 
 /// A hub and its document.
@@ -86,6 +88,9 @@ async fn every_success_is_as_it_is_described() {
             hub.with(template, path, &[("If-None-Match", tag)], 304).await;
         }
     }
+    hub.call("POST", SESSION, SESSION, Some(json!({"token": "any"})), 200).await;
+    hub.get(SESSION, SESSION, 200).await;
+    hub.call("DELETE", SESSION, SESSION, None, 204).await;
     let operations = hub.contract.operations();
     let successes = operations.iter().flat_map(|(path, method, operation)| {
         let statuses = operation["responses"].as_object().into_iter().flatten().map(|(status, _)| status);
@@ -270,4 +275,40 @@ async fn problems_of_settings_and_of_the_store_are_as_they_are_described() {
     hub.fails("GET", "/readyz", "/readyz", None, "store-unavailable").await;
     hub.fails("GET", FEED, "/api/events/feed/hour/current", None, "store-unavailable").await;
     hub.hub.setup().redis_server().restart();
+}
+
+#[actix_web::test]
+async fn refusals_are_as_they_are_described() {
+    let hash: String = Sha256::digest("secret").iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.toml");
+    let token = format!("name = \"n\"\nsha256 = \"{hash}\"\nscopes = [\"feed\"]\nrate = 1\nburst = 3\n");
+    std::fs::write(&file, format!("[[auth.tokens]]\n{token}")).unwrap();
+    let hub = Checked::start(Setup::embedded().argument("--config").argument(file.to_str().unwrap())).await;
+    let types = format!("{REGISTER}/{{type}}");
+    hub.fails("GET", REGISTER, REGISTER, None, "unauthorized").await;
+    let wrong = hub.contract.call(&hub.hub, "POST", SESSION, SESSION, Some(r#"{"token":"wrong"}"#)).await;
+    hub.contract.check_problem(&wrong, "unauthorized");
+    hub.call("POST", SESSION, SESSION, Some(json!({"token": "secret"})), 200).await;
+    let refused = hub.hub.by("secret", "DELETE", "/api/events/register/t", None).await;
+    hub.contract.check("DELETE", &types, &refused);
+    hub.contract.check_problem(&refused, "forbidden");
+    let own = hub.hub.by("secret", "GET", SESSION, None).await.expect(200);
+    hub.contract.check("GET", SESSION, &own);
+    // Its three are used up before another has come back, unless the machine is very slow: then it takes longer.
+    let path = "/api/events/feed/hour/current";
+    let limited = eventually(PATIENCE, "the rate to be used up", || async {
+        let answer = hub.hub.by("secret", "GET", path, None).await;
+        hub.contract.check("GET", FEED, &answer);
+        (answer.status == 429).then_some(answer)
+    });
+    hub.contract.check_problem(&limited.await, "too-many-requests");
+    let foreign = Checked::start(Setup::embedded()).await;
+    let answer = foreign.hub.call("GET", "/healthz", &[("Host", "evil.example")], None).await;
+    foreign.contract.check("GET", "/healthz", &answer);
+    foreign.contract.check_problem(&answer, "foreign-host");
+    let headers = [("Origin", "https://evil.example"), ("Content-Type", "application/json")];
+    let answer = foreign.hub.call("POST", SEND, &headers, Some(b"{}")).await;
+    foreign.contract.check("POST", SEND, &answer);
+    foreign.contract.check_problem(&answer, "cross-origin");
 }
