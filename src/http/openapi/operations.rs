@@ -25,6 +25,9 @@ pub fn paths() -> Value {
         "/api/session": session(),
         "/metrics": metrics(),
         "/": root(),
+        "/assets/{file}": asset(),
+        "/api/events/counts": counts(),
+        "/api/events/store": store(),
         "/healthz": alive(),
         "/readyz": ready(),
         "/openapi.json": document(),
@@ -177,10 +180,29 @@ fn session() -> Value {
 }
 
 fn root() -> Value {
-    let get = Operation::new("root", HUB, "What this is, and where to go on").answers(
+    let get = Operation::new("dashboard", HUB, "The dashboard");
+    path(&[], [("get", kept(get, &[("text/html", json!({ "type": "string" }))]))])
+}
+
+fn asset() -> Value {
+    let get = Operation::new("dashboardFile", HUB, "What the dashboard consists of").problems(&[404]);
+    let text = || json!({ "type": "string" });
+    let media = [("text/css", text()), ("text/javascript", text()), ("image/svg+xml", text())];
+    path(&[segment("file", "Its name.", text())], [("get", kept(get, &media))])
+}
+
+fn counts() -> Value {
+    let get = Operation::api("getCounts", HUB, "Events this node has stored of each type since it started")
+        .describe("Two looks make a rate.")
+        .answers(200, "By type.", schema("Counts"), &[CACHING]);
+    path(&[], [("get", get)])
+}
+
+fn store() -> Value {
+    let get = Operation::api("getStore", HUB, "What the events are kept in").answers(
         200,
-        "Name, version, links.",
-        schema("Entry"),
+        "Its memory, and what an operator should change about it.",
+        schema("Store"),
         &[CACHING],
     );
     path(&[], [("get", get)])

@@ -135,6 +135,42 @@ pub fn hub() -> Value {
             }),
             json!({}),
         ),
+        "Counts": object(
+            json!({
+                "at": instant("When."),
+                "accepted": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } },
+            }),
+            json!({}),
+        ),
+        "Store": object(
+            json!({
+                "kind": { "enum": ["embedded", "redis"] },
+                "servers": list("StoreServer"),
+                "disk_free": maybe("Bytes free on the disk of the embedded store."),
+            }),
+            json!({}),
+        ),
+        "StoreServer": object(
+            json!({
+                "address": { "type": "string" },
+                "error": { "type": ["string", "null"], "description": "Why nothing more is known of it." },
+                "version": { "type": "string" },
+                "memory_used": count("Bytes."),
+                "memory_limit": maybe("Bytes; `null` without a limit."),
+                "clients": count("Connected to it."),
+                "replicas": count("Connected to it."),
+                "warnings": list("StoreWarning"),
+            }),
+            json!({}),
+        ),
+        "StoreWarning": object(
+            json!({
+                "setting": { "type": "string" },
+                "is": { "type": "string" },
+                "risk": text("What may happen, and what to do."),
+            }),
+            json!({}),
+        ),
         "Overview": object(
             json!({
                 "at": instant("When it was made."),

@@ -81,6 +81,10 @@ async fn every_success_is_as_it_is_described() {
         ("/docs/{file}", "/docs/start.js"),
         ("/docs/{file}", "/docs/swagger-ui.css"),
         (EVENTS, "/api/events"),
+        ("/api/events/counts", "/api/events/counts"),
+        ("/api/events/store", "/api/events/store"),
+        ("/assets/{file}", "/assets/app.js"),
+        ("/assets/{file}", "/assets/app.css"),
         ("/api/events/nodes", "/api/events/nodes"),
     ] {
         let answer = hub.contract.call(&hub.hub, "GET", template, path, None).await.expect(200);
