@@ -46,8 +46,8 @@ check-alerts: ## Look over the alarms of deploy/ with promtool; installs it if i
 	@scripts/install.sh promtool=prometheus
 	promtool check rules deploy/alerts.yaml
 
-fuzz: ## Run the property tests of `make test` longer: PROPTEST_CASES (20000 instead of 256)
-	PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked --lib
+fuzz: ## Run the property tests of `make test` longer: PROPTEST_CASES (5000 instead of 256)
+	PROPTEST_CASES=$${PROPTEST_CASES:-5000} cargo test --locked --lib -- --test-threads=1
 
 fmt: ## Format the code
 	cargo fmt
