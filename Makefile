@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test test-cluster chaos fmt lint ci check-deploy check-alerts \
+.PHONY: help run run-redis redis demo test test-cluster test-page chaos fmt lint ci check-deploy check-alerts \
 	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
@@ -31,6 +31,11 @@ test: ## Run all tests; installs redis-server and rabbitmq-server if they are mi
 test-cluster: ## Failover, resharding and Sentinel under load; a few minutes
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
 	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
+
+test-page: ## The dashboard in a real browser (Chromium); pictures of its pages go to target/screenshots
+	@scripts/install.sh chromium=chromium chromedriver=chromium-driver python3=python3
+	cargo build --locked
+	python3 tests/page/test_page.py
 
 chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULTS, CHAOS_SEED (random unless given)
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
