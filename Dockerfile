@@ -21,8 +21,6 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /image /
-# For the health check alone: one static file, which can do nothing else under this name.
-COPY --from=busybox:stable-musl /bin/busybox /usr/bin/wget
 ENV EVENTS__HTTP__BIND=0.0.0.0:8080 \
     EVENTS__STORE__URL=embedded:/data
 # By number, so that Kubernetes sees that it is not root.
@@ -32,5 +30,5 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["/usr/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/healthz"]
+    CMD ["/usr/bin/event-source-api", "health", "--alive", "http://127.0.0.1:8080"]
 ENTRYPOINT ["/usr/bin/event-source-api"]

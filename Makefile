@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test test-cluster test-page chaos fmt lint ci check-deploy check-alerts \
+.PHONY: help run run-redis redis demo test test-api test-cluster test-page chaos fmt lint ci check-deploy check-alerts \
 	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
@@ -28,6 +28,11 @@ test: ## Run all tests; installs redis-server and rabbitmq-server if they are mi
 		faketime=faketime
 	cargo test --locked
 
+test-api: ## Let Schemathesis ask a hub everything in its OpenAPI document; some minutes: TEST_API_EXAMPLES, TEST_API_SEED
+	@scripts/install.sh curl=curl python3=python3
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install.sh python3-venv-module=python3-venv
+	scripts/test-api.sh
+
 test-cluster: ## Failover, resharding and Sentinel under load; a few minutes
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
 	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
@@ -46,12 +51,18 @@ check-alerts: ## Look over the alarms of deploy/ with promtool; installs it if i
 	@scripts/install.sh promtool=prometheus
 	promtool check rules deploy/alerts.yaml
 
+fuzz: ## Run the property tests of `make test` longer: PROPTEST_CASES (20000 instead of 256)
+	PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --locked --lib
+
 fmt: ## Format the code
 	cargo fmt
 
 lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+deny: ## Check licences, sources and duplicates of all dependencies by .deny.toml (needs no advisory database)
+	scripts/cargo-deny.sh licenses sources bans
 
 ci: ## What continuous integration runs
 	.ci/run

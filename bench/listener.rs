@@ -215,7 +215,8 @@ fn publish(plan: &Plan, first: u32, rate: u32, began: Instant) -> std::io::Resul
             true => ("/api/events/send", format!("{{\"type\":\"bench:live\",\"payload\":{message}}}")),
             false => ("/pub", message),
         };
-        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: ");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ");
         stream.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes())?;
         let read = stream.read(&mut buffer)?;
         if !buffer[..read].starts_with(b"HTTP/1.1 20") {

@@ -231,7 +231,6 @@ image() {
     local root=$folder/root library port check
     install -D "$hub" "$root/usr/bin/event-source-api"
     install -d -o 65532 -g 65532 "$root/data"
-    install -D /bin/busybox "$root/usr/bin/wget"
     mkdir "$root/dev" && mknod -m 666 "$root/dev/null" c 1 3
     # What stands in for the image below it: the C library and the certificates, from this Debian.
     ldd "$hub" | grep -oE '/[^ ]+' | while read -r library; do install -D "$library" "$root$library"; done
@@ -427,7 +426,7 @@ balancers() {
 }
 
 scripts/install.sh curl=curl python3=python3 git=git redis-server=redis-server redis-cli=redis-tools strace=strace pgrep=procps \
-    systemd-analyze=systemd haproxy=haproxy nginx=nginx-light busybox=busybox-static
+    systemd-analyze=systemd haproxy=haproxy nginx=nginx-light
 for part in "${@:-files service image cluster balancers}"; do
     for what in $part; do "$what"; done
 done

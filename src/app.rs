@@ -1,10 +1,14 @@
 //! The composition root: puts the parts together, watches them, and takes them apart in order.
 
 mod announce;
+mod reload;
+mod secure;
+mod tls;
 mod watch;
 
+use crate::access::Access;
 use crate::alive::Progress;
-use crate::config::{Settings, StoreUrl};
+use crate::config::{BadSetting, Settings, StoreUrl};
 use crate::event::{EventType, Ttl, TypeFilter, TypeNo};
 use crate::http::{self, AppState};
 use crate::live::{BroadcastActor, CloseAll, TypeNames};
@@ -16,11 +20,15 @@ use crate::streams::{Load, SinkPool};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use actix_web::{App, HttpServer, web};
 use announce::Announcer;
+use reload::Reload;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tls::Certificates;
 use tokio::sync::oneshot;
 use watch::Watch;
+
+pub use reload::ReadSettings;
 
 /// Exit code after a core actor has died (`EX_SOFTWARE`).
 const DIED: i32 = 70;
@@ -39,6 +47,9 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error("store.url: {0}")]
     Store(#[from] StoreError),
+    /// A file that a setting names cannot be used.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
     /// The server failed.
     #[error("the server failed: {0}")]
     Server(#[from] std::io::Error),
@@ -52,6 +63,10 @@ impl TypeNames for TypeView {
 
     fn all(&self) -> Vec<TypeNo> {
         self.matching(&TypeFilter::any()).iter().map(|entry| entry.type_no).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.size()
     }
 }
 
@@ -79,17 +94,34 @@ impl Core {
     }
 }
 
-/// Runs the hub until it is told to stop (SIGTERM, SIGINT).
+/// Runs the hub until it is told to stop (SIGTERM, SIGINT). `load` reads the settings again (SIGHUP).
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run(settings: Settings) -> Result<(), RunError> {
+pub async fn run(settings: Settings, load: ReadSettings) -> Result<(), RunError> {
+    let certificates = settings.tls.as_ref().map(Certificates::open).transpose()?;
     let store = open(&settings)?;
-    run_on(settings, store).await
+    run_on(settings, store, certificates, load).await
+}
+
+/// Whether the certificate and key of the settings can be used.
+///
+/// # Errors
+/// Why not.
+pub fn check_certificate(settings: &Settings) -> Result<(), BadSetting> {
+    settings.tls.as_ref().map(Certificates::open).transpose().map(drop)
 }
 
 /// Runs the hub on a store that is open already.
-async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunError> {
+async fn run_on(
+    settings: Settings,
+    store: Arc<dyn Store>,
+    certificates: Option<Arc<Certificates>>,
+    load: ReadSettings,
+) -> Result<(), RunError> {
+    let access = Arc::new(Access::new(settings.tokens.clone()));
+    let may_be_open = settings.http.any_host || settings.bind.iter().all(|address| address.ip().is_loopback());
+    Reload { load, access: Arc::clone(&access), certificates: certificates.clone(), may_be_open }.at_hangup();
     let store = Measured::over(store);
     let view = TypeView::default();
     let streams = Arc::new(settings.streams.clone());
@@ -99,6 +131,7 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
     let state = AppState {
         node: NodeId::new(rand::random()),
         http: Arc::new(settings.http.clone()),
+        access,
         live: Arc::new(settings.live.clone()),
         streams,
         store: Arc::clone(&store),
@@ -112,9 +145,13 @@ async fn run_on(settings: Settings, store: Arc<dyn Store>) -> Result<(), RunErro
         progress,
         stopping: Arc::clone(&stopping),
         in_flight: Arc::new(AtomicUsize::new(0)),
+        in_flight_bytes: Arc::default(),
     };
     let history = http::keep_history(state.clone());
-    let (server, addresses) = listen(&settings, state.clone())?;
+    let (server, addresses) = listen(&settings, state.clone(), certificates.as_ref())?;
+    if let Some(certificates) = certificates {
+        actix::spawn(certificates.watch());
+    }
     let announcer = Announcer::start(state, core.load.clone(), &addresses);
     raise_descriptor_limit(settings.live.max_sessions);
     let handle = server.handle();
@@ -194,21 +231,42 @@ fn start_core(
     (core, appender)
 }
 
-fn listen(settings: &Settings, state: AppState) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), RunError> {
+fn listen(
+    settings: &Settings,
+    state: AppState,
+    certificates: Option<&Arc<Certificates>>,
+) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), RunError> {
     let node = state.node.clone();
+    let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let bound = match certificates {
+        None => listen_plainly(settings, state),
+        Some(certificates) => secure::listen(settings, &state, certificates)?,
+    };
+    let (server, addresses) = bound.map_err(|cause| RunError::Bind { address, cause })?;
+    let tls = certificates.is_some();
+    for address in &addresses {
+        log::info!("listening: address={address} tls={tls} version={} node={node}", env!("CARGO_PKG_VERSION"));
+    }
+    let local = settings.bind.iter().all(|address| address.ip().is_loopback());
+    let proxied = settings.http.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
+    if !local && !tls && !proxied {
+        log::warn!(
+            "requests and their tokens can be read on their way, set http.tls, or http.public_url of a proxy with TLS"
+        );
+    }
+    Ok((server, addresses))
+}
+
+fn listen_plainly(settings: &Settings, state: AppState) -> std::io::Result<(actix_web::dev::Server, Vec<SocketAddr>)> {
     let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(http::configure))
         .workers(settings.http_workers)
         .client_request_timeout(settings.client_timeout)
         .keep_alive(settings.keep_alive)
         .shutdown_timeout(settings.shutdown.as_secs().max(1))
         .on_connect(http::socket::on_connect)
-        .disable_signals();
-    let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let server = server.bind(&settings.bind[..]).map_err(|cause| RunError::Bind { address, cause })?;
+        .disable_signals()
+        .bind(&settings.bind[..])?;
     let addresses = server.addrs();
-    for address in &addresses {
-        log::info!("listening: address={address} version={} node={node}", env!("CARGO_PKG_VERSION"));
-    }
     Ok((server.run(), addresses))
 }
 

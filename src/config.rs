@@ -5,7 +5,9 @@
 
 mod check;
 mod raw;
+mod tokens;
 
+use crate::access::Token;
 use crate::http::HttpSettings;
 use crate::live::LiveSettings;
 use crate::store::StoreOptions;
@@ -26,7 +28,8 @@ const ENVIRONMENT: &str = "EVENTS__";
 pub struct BadSetting(String);
 
 impl BadSetting {
-    fn new(name: &str, problem: impl fmt::Display) -> Self {
+    /// The setting's name, and what is wrong with it.
+    pub fn new(name: &str, problem: impl fmt::Display) -> Self {
         let text = format!("{name}: {problem}");
         Self(text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
@@ -49,9 +52,22 @@ pub enum StoreUrl {
     Redis(String),
 }
 
+/// Where the hub's certificate is (`http.tls`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and an authority: PEM.
+    pub cert: PathBuf,
+    /// Its private key: PEM.
+    pub key: PathBuf,
+}
+
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The tokens; none means that nobody is asked for one.
+    pub tokens: Vec<Token>,
+    /// TLS instead of plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Addresses to listen on (a name may have several).
     pub bind: Vec<SocketAddr>,
     /// HTTP threads.
@@ -214,11 +230,35 @@ mod tests {
             ("EVENTS__EVENTS__UNREGISTERED", "maybe", "events.unregistered"),
             ("EVENTS__RABBIT__URL", "http://x", "rabbit.url"),
             ("EVENTS__AUTH__OPEN", "perhaps", "auth.open"),
+            ("EVENTS__HTTP__TLS__CERT", "cert.pem", "http.tls.key"),
+            ("EVENTS__HTTP__TLS__KEY", "key.pem", "http.tls.cert"),
+            ("EVENTS__HTTP__MAX_IN_FLIGHT_BYTES", "1KiB", "http.max_in_flight_bytes"),
         ] {
             let error = with(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(setting), "{name}={value}: {error}");
             assert!(!error.contains('\n'), "{error}");
         }
         assert!(with(&[("EVENTS__HTTP__BIND", "0.0.0.0:80"), ("EVENTS__AUTH__OPEN", "true")]).is_ok());
+    }
+
+    /// Every leaf of the defaults, as the contract writes it.
+    fn names(value: &Value, path: &str, all: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                members.iter().for_each(|(name, member)| names(member, &within(name), all));
+            }
+            _ => all.push(path.to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_setting_is_explained_to_operators() {
+        let defaults = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml)).build();
+        let mut all = Vec::new();
+        names(&tree(defaults).unwrap(), "", &mut all);
+        let page = include_str!("../docs/operations.md");
+        let missing: Vec<_> = all.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+        assert!(all.len() > 30 && missing.is_empty(), "docs/operations.md says nothing of {missing:?}");
     }
 }

@@ -42,6 +42,10 @@ codes! {
     Unauthorized = "unauthorized", 401, "A valid token is required";
     /// The token's scopes, types or client do not allow this.
     Forbidden = "forbidden", 403, "The token does not allow this";
+    /// A page of an origin that may not do this.
+    CrossOrigin = "cross-origin", 403, "The page's origin may not do this";
+    /// A hub without tokens is asked by a name that is not its own: a page may have made the name.
+    ForeignHost = "foreign-host", 403, "The request is for another host";
     /// No such resource.
     NotFound = "not-found", 404, "There is no such resource";
     /// The type is not registered, where settings say that this is an error.

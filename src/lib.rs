@@ -17,15 +17,19 @@
 //! | [`streams`] | `SinkActor` a stream: outbox to webhook and RabbitMQ |
 //! | [`registry`] | `RegistryActor`: type configurations and their SinkActors |
 //! | [`http`] | one file a resource; problem documents; sessions |
+//! | [`access`] | tokens, their scopes and limits |
 //! | [`alive`] | whether the parts still get anything done |
 //! | [`measure`] | what is counted, and how `/metrics` shows it |
 //! | [`logs`] | the form of log lines, and which request they are about |
 //! | `trust` | whom TLS connections trust |
 //! | [`config`] | settings: defaults, file, environment |
+//! | [`cli`] | the commands of people and scripts: HTTP clients of a hub, and `check` |
 //! | [`app`] | puts it together, and takes it apart in order |
 
+pub mod access;
 pub mod alive;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod event;

@@ -47,6 +47,8 @@ mod nodes;
 mod ordered;
 #[path = "store_contract/pending.rs"]
 mod pending;
+#[path = "store_contract/redis_live.rs"]
+mod redis_live;
 #[path = "store_contract/redis_only.rs"]
 mod redis_only;
 #[allow(dead_code, reason = "each test binary uses its own part")]
@@ -225,6 +227,7 @@ contract! {
         }
         live {
             commits_come_in_order_and_name_the_one_before
+            what_is_listened_to_comes_from_the_answer_on
             payloads_and_ephemeral_events_are_live
             a_reader_that_lags_sees_that_something_is_missing
         }

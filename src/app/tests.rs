@@ -50,7 +50,8 @@ fn hub_with_a_trap() {
             }
         });
         let store: Arc<dyn Store> = gate;
-        run_on(settings, store).await.unwrap();
+        let load = || Settings::load(None, []);
+        run_on(settings, store, None, Arc::new(load)).await.unwrap();
     });
 }
 
@@ -116,7 +117,7 @@ impl Hub {
     fn until_ready(&self, status: u16) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
-            let answer = self.ask("GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            let answer = self.ask("GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             if answer.starts_with(&format!("HTTP/1.1 {status} ")) {
                 return answer;
             }
@@ -128,7 +129,7 @@ impl Hub {
     /// Sends an event of a type that is registered first; what becomes of it is not waited for.
     fn send(&self) {
         let request = |line: &str, body: &str| {
-            let head = "Host: h\r\nContent-Type: application/json\r\nConnection: close";
+            let head = "Host: localhost\r\nContent-Type: application/json\r\nConnection: close";
             format!("{line} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         };
         self.ask(&request("PUT /api/events/register", r#"{"type":"t","ttl":"1h"}"#));

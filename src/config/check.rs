@@ -1,12 +1,14 @@
 //! Bounds of the settings, and what follows from several of them together.
 
-use super::raw::{Raw, Span, Unregistered};
-use super::{BadSetting, Settings, StoreUrl};
+use super::raw::{Raw, RawTls, Span, Unregistered};
+use super::tokens::tokens;
+use super::{BadSetting, Settings, StoreUrl, TlsFiles};
 use crate::http::HttpSettings;
 use crate::live::LiveSettings;
 use crate::store::StoreOptions;
 use crate::store::redis::{Address, FORMS};
 use crate::streams::{Retry, StreamSettings};
+use bytesize::ByteSize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,11 +38,12 @@ impl Raw {
     pub(super) fn check(self) -> Result<Settings, BadSetting> {
         let short = Duration::from_millis(10);
         let bind = addresses(&self.http.bind)?;
-        if !self.auth.open && !bind.iter().all(|a| a.ip().is_loopback()) {
+        let tokens = tokens(self.auth.tokens)?;
+        if tokens.is_empty() && !self.auth.open && !bind.iter().all(|a| a.ip().is_loopback()) {
             return Err(BadSetting::new(
                 "http.bind",
                 format!(
-                    "{} is not loopback, and nothing protects it: set auth.open = true to allow that",
+                    "{} is not loopback, and nothing protects it: give auth.tokens, or set auth.open = true to allow that",
                     self.http.bind
                 ),
             ));
@@ -52,6 +55,9 @@ impl Raw {
             max_depth: within("http.max_depth", self.http.max_depth, 1, 10_000)?,
             public_url: public_url(&self.http.public_url)?,
             max_in_flight: within("http.max_in_flight", self.http.max_in_flight, 1, 1_000_000)?,
+            max_in_flight_bytes: bytes_in_flight(self.http.max_in_flight_bytes, max_body)?,
+            body_timeout: at_least("http.body_timeout", self.http.body_timeout, short)?,
+            any_host: self.auth.open,
             origins: self.http.origins.into_iter().map(|o| origin(&o)).collect::<Result<_, _>>()?,
             reject_unregistered: self.events.unregistered == Unregistered::Reject,
             idempotency_window: at_least("events.idempotency_window", self.events.idempotency_window, short)?,
@@ -73,6 +79,8 @@ impl Raw {
         };
         let auto = |given: usize, own: usize| if given == 0 { own.max(1) } else { given };
         Ok(Settings {
+            tokens,
+            tls: tls(self.http.tls)?,
             bind,
             http_workers: auto(within("http.workers", self.http.workers, 0, 1024)?, cores()),
             client_timeout: at_least("http.client_timeout", self.http.client_timeout, short)?,
@@ -110,6 +118,24 @@ fn addresses(bind: &str) -> Result<Vec<SocketAddr>, BadSetting> {
         return Err(BadSetting::new("http.bind", format!("'{bind}' has no address")));
     }
     Ok(found)
+}
+
+/// Room for at least one body: it would never be let in else.
+fn bytes_in_flight(size: ByteSize, max_body: usize) -> Result<usize, BadSetting> {
+    let bytes = usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+    if bytes < max_body {
+        return Err(BadSetting::new("http.max_in_flight_bytes", "must be at least http.max_body"));
+    }
+    Ok(bytes)
+}
+
+fn tls(raw: RawTls) -> Result<Option<TlsFiles>, BadSetting> {
+    match (raw.cert.is_empty(), raw.key.is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(TlsFiles { cert: raw.cert.into(), key: raw.key.into() })),
+        (false, true) => Err(BadSetting::new("http.tls.key", "is needed with http.tls.cert")),
+        (true, false) => Err(BadSetting::new("http.tls.cert", "is needed with http.tls.key")),
+    }
 }
 
 fn public_url(text: &str) -> Result<Option<String>, BadSetting> {

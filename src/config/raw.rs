@@ -1,5 +1,6 @@
 //! The settings as they are written, before they are checked. Unknown names are refused by serde.
 
+use super::tokens::RawToken;
 use crate::event::parse_duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
@@ -42,9 +43,19 @@ pub(super) struct RawHttp {
     pub(super) public_url: String,
     pub(super) origins: Vec<String>,
     pub(super) max_in_flight: usize,
+    pub(super) max_in_flight_bytes: ByteSize,
     pub(super) client_timeout: Span,
+    pub(super) body_timeout: Span,
     pub(super) keep_alive: Span,
     pub(super) shutdown: Span,
+    pub(super) tls: RawTls,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) cert: String,
+    pub(super) key: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -111,4 +122,5 @@ pub(super) struct RawLive {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAuth {
     pub(super) open: bool,
+    pub(super) tokens: Vec<RawToken>,
 }

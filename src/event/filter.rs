@@ -3,23 +3,51 @@
 use super::{EventType, Malformed};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest filter list that is read; more would make one request expensive for all others.
 const MAX_ENTRIES: usize = 1000;
 
-/// Which types a reader wants: any of a list of patterns in which `*` stands for any run of characters.
+/// Which types a reader wants: any of a list of patterns in which `*` stands for any run of characters. And which of
+/// these he may have: a limit, which stays whatever he asks for later.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TypeFilter(Vec<String>);
+pub struct TypeFilter {
+    patterns: Vec<String>,
+    limit: Option<Arc<TypeFilter>>,
+}
 
 impl TypeFilter {
     /// Every type: what an absent `types=` means.
     pub fn any() -> Self {
-        Self(vec!["*".to_owned()])
+        Self::of(vec!["*".to_owned()])
     }
 
     /// No type at all: what is left when a live session has taken back everything it had asked for.
     pub fn none() -> Self {
-        Self(Vec::new())
+        Self::of(Vec::new())
+    }
+
+    fn of(patterns: Vec<String>) -> Self {
+        Self { patterns, limit: None }
+    }
+
+    /// This filter, letting through nothing that `limit` does not, instead of any limit it had.
+    pub fn within(self, limit: Arc<Self>) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> Option<&Self> {
+        self.limit.as_deref()
+    }
+
+    /// A text that is the same only for filters that let the same through: patterns and limit.
+    pub fn key(&self) -> String {
+        match &self.limit {
+            None => self.to_string(),
+            // No pattern has a line end in it.
+            Some(limit) => format!("{self}\n{}", limit.key()),
+        }
     }
 
     /// This filter and the patterns of another, each once.
@@ -27,12 +55,12 @@ impl TypeFilter {
     /// # Errors
     /// When these are more than a filter may have.
     pub fn with(mut self, more: &Self) -> Result<Self, Malformed> {
-        for pattern in &more.0 {
-            if !self.0.contains(pattern) {
-                self.0.push(pattern.clone());
+        for pattern in &more.patterns {
+            if !self.patterns.contains(pattern) {
+                self.patterns.push(pattern.clone());
             }
         }
-        if self.0.len() > MAX_ENTRIES {
+        if self.patterns.len() > MAX_ENTRIES {
             return Err(Malformed::new(format!("a filter has at most {MAX_ENTRIES} entries")));
         }
         Ok(self)
@@ -40,23 +68,25 @@ impl TypeFilter {
 
     /// This filter without the patterns of another; only equal ones go.
     pub fn without(mut self, less: &Self) -> Self {
-        self.0.retain(|pattern| !less.0.contains(pattern));
+        self.patterns.retain(|pattern| !less.patterns.contains(pattern));
         self
     }
 
     /// Whether the filter lets `ty` through.
     pub fn matches(&self, ty: &EventType) -> bool {
-        self.0.iter().any(|pattern| glob(pattern.as_bytes(), ty.as_str().as_bytes()))
+        self.patterns.iter().any(|pattern| glob(pattern.as_bytes(), ty.as_str().as_bytes()))
+            && self.limit.as_ref().is_none_or(|limit| limit.matches(ty))
     }
 
     /// The patterns, in the order they were given.
     pub fn patterns(&self) -> &[String] {
-        &self.0
+        &self.patterns
     }
 
-    /// The types it names, when it has no wildcard: readers then need no list of all types.
+    /// The types it names, when it has no wildcard: readers then need no list of all types. The limit is still to be
+    /// asked ([`matches`](Self::matches)).
     pub fn exact(&self) -> Option<&[String]> {
-        self.0.iter().all(|p| !p.contains('*')).then_some(&self.0)
+        self.patterns.iter().all(|p| !p.contains('*')).then_some(&self.patterns)
     }
 }
 
@@ -78,13 +108,14 @@ impl FromStr for TypeFilter {
             }
             entries.push(entry.to_owned());
         }
-        Ok(Self(entries))
+        Ok(Self::of(entries))
     }
 }
 
+/// The patterns, as they stand in a URL.
 impl fmt::Display for TypeFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(","))
+        f.write_str(&self.patterns.join(","))
     }
 }
 
@@ -151,6 +182,21 @@ mod tests {
         assert!(!none.matches(&"a".parse().unwrap()));
         let many: TypeFilter = (0..MAX_ENTRIES).map(|n| format!("t{n}")).collect::<Vec<_>>().join(",").parse().unwrap();
         assert!(many.with(&"one:more".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_limit_holds_whatever_is_asked_for() {
+        let limit: Arc<TypeFilter> = Arc::new("a:*".parse().unwrap());
+        let (a, b) = ("a:x".parse().unwrap(), "b".parse().unwrap());
+        let all = TypeFilter::any().within(Arc::clone(&limit));
+        assert!(all.matches(&a) && !all.matches(&b));
+        let more = all.clone().with(&"b".parse().unwrap()).unwrap().without(&TypeFilter::any());
+        assert_eq!(more.patterns(), ["b"]);
+        assert!(!more.matches(&b));
+        assert_ne!(all, TypeFilter::any());
+        assert_ne!(all.key(), TypeFilter::any().key());
+        assert_ne!(all.key(), TypeFilter::any().within(Arc::new("b".parse().unwrap())).key());
+        assert_eq!(all.to_string(), "*");
     }
 
     proptest! {

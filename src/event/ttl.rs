@@ -92,6 +92,7 @@ impl<'de> Deserialize<'de> for Ttl {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_event_shows_until_its_last_millisecond() {
@@ -109,6 +110,26 @@ mod tests {
         }
         for bad in ["", "0s", "500ms", "5000ms", "40000days", "Permanent", "24", "forever"] {
             assert!(bad.parse::<Ttl>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_lifetime_is_what_it_says_and_keeps_its_text(
+            n in 1u32..36_000, unit in prop::sample::select(vec![("s", 1), ("minutes", 60), ("h", 3600), ("day", 86_400)]), gap in " ?",
+        ) {
+            let text = format!("{n}{gap}{}", unit.0);
+            let ttl: Ttl = text.parse().unwrap();
+            prop_assert_eq!(ttl.as_str(), text);
+            let ms = Millis::from(n) * unit.1 * 1000;
+            prop_assert!(ttl.shows(5, 5 + ms - 1) && !ttl.shows(5, 5 + ms));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,30}|[0-9]{1,25}[a-z]{1,3}( [0-9]{1,20}[a-z]{1,2})?", at in any::<i64>(), now in any::<i64>()) {
+            if let Ok(ttl) = text.parse::<Ttl>() {
+                let _ = ttl.shows(at, now);
+            }
         }
     }
 }

@@ -3,15 +3,17 @@
 use super::links::{Base, Link, write_links};
 use super::stream_ref::{StreamRef, no_stream};
 use super::{AppState, Problem, answer};
+use crate::access::Caller;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 /// The newest 1000, newest first: every failure, and successes once a second.
 pub async fn list(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamRef::find(&path, &state).await?;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     if stream.entry().is_none() {
         return Err(no_stream().into());
     }

@@ -3,31 +3,33 @@
 //! Compressed bodies are refused (415): an event is small, and a bound on what comes out of a
 //! decompressor is one more thing to get wrong.
 
-use super::{HttpSettings, Problem};
+use super::{HttpSettings, Problem, admission};
 use crate::error::{ApiError, Code};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use std::time::Duration;
 
-/// Longest wait for a whole body. The largest allowed one arrives in it at 35 kB a second.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Most of an unwanted body that is read to keep the connection usable.
 const UNWANTED: usize = 64 << 10;
 
 /// The bytes of a JSON body.
 ///
 /// # Errors
-/// 415 for another media type or an encoding, 413 over `http.max_body`, 408 when it is too slow, 400
-/// when it breaks off.
+/// 415 for another media type or an encoding, 413 over `http.max_body`, 503 over `http.max_in_flight_bytes`, 408 when
+/// it is too slow, 400 when it breaks off.
 pub async fn read(req: &HttpRequest, payload: web::Payload, http: &HttpSettings) -> Result<Bytes, Problem> {
     check_headers(req.headers(), http.max_body)?;
-    match tokio::time::timeout(PATIENCE, collect(payload, http.max_body)).await {
-        Ok(read) => read.map_err(Problem),
+    let hold = |bytes| admission::hold(req, bytes, http.max_in_flight_bytes);
+    match tokio::time::timeout(http.body_timeout, collect(payload, http.max_body, hold)).await {
+        Ok(body) => {
+            let body = body?;
+            admission::read(req);
+            Ok(body)
+        }
         Err(_) => {
-            let detail = format!("the body did not arrive within {} seconds", PATIENCE.as_secs());
+            let detail = format!("the body did not arrive within {:?}", http.body_timeout);
             Err(ApiError::new(Code::RequestTimeout, detail).into())
         }
     }
@@ -51,9 +53,12 @@ pub async fn read_optional(
 }
 
 /// Takes in and forgets a body that the resource has no use for, so that the connection can go on.
-pub async fn discard(payload: web::Payload) {
+pub async fn discard(req: &HttpRequest, payload: web::Payload, http: &HttpSettings) {
     // One that is too large or too slow costs its sender the connection, nothing else.
-    let _ = tokio::time::timeout(PATIENCE, collect(payload, UNWANTED)).await;
+    let hold = |bytes| admission::hold(req, bytes, http.max_in_flight_bytes);
+    if let Ok(Ok(_)) = tokio::time::timeout(http.body_timeout, collect(payload, UNWANTED, hold)).await {
+        admission::read(req);
+    }
 }
 
 /// # Errors
@@ -103,12 +108,17 @@ fn too_large(max: usize) -> ApiError {
 }
 
 /// A body that came in one piece, as most do, is not copied.
-async fn collect(mut payload: web::Payload, max: usize) -> Result<Bytes, ApiError> {
+async fn collect(
+    mut payload: web::Payload,
+    max: usize,
+    hold: impl Fn(usize) -> Result<(), ApiError>,
+) -> Result<Bytes, ApiError> {
     let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(|e| broken(&e, max))?;
     if first.len() > max {
         return Err(too_large(max));
     }
+    hold(first.len())?;
     let Some(second) = payload.next().await else { return Ok(first) };
     let mut whole = BytesMut::from(first);
     let mut next = Some(second);
@@ -117,6 +127,7 @@ async fn collect(mut payload: web::Payload, max: usize) -> Result<Bytes, ApiErro
         if chunk.len() > max - whole.len() {
             return Err(too_large(max));
         }
+        hold(chunk.len())?;
         whole.extend_from_slice(&chunk);
         next = payload.next().await;
     }

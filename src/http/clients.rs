@@ -4,6 +4,7 @@ use super::feed_page::View;
 use super::json::write_str;
 use super::links::{API, Base, Link, write_encoded, write_links};
 use super::{AppState, Problem, answer, params};
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::event::{Slice, TypeFilter};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -12,13 +13,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 /// type (those that have any), and the feed of the hour that holds the oldest.
 pub async fn get(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let client = params::client(&path.0)?;
+    caller.check_client(Some(&client))?;
     let [filter] = params::query(req.query_string(), &["types"])?;
     let filter: Option<TypeFilter> =
         filter.map(|text| text.parse().map_err(|e| ApiError::parameter("types", e))).transpose()?;
+    let filter = caller.limit(filter);
     let mut entries = state.types.matching(filter.as_ref().unwrap_or(&TypeFilter::any()));
     entries.retain(|entry| !entry.ttl.is_ephemeral());
     entries.sort_by(|a, b| a.name.cmp(&b.name));

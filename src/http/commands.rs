@@ -4,6 +4,7 @@
 //! from its client, which is slowed down instead of filling memory.
 
 use super::controls::{self, Command};
+use crate::access::{Caller, Scope};
 use crate::event::{ClientId, EventId, TypeFilter};
 use crate::live::{Door, Inbox};
 use crate::store::MarkRequest;
@@ -25,6 +26,7 @@ pub enum Full {
 /// The commands of one session.
 pub struct Commands {
     door: Door,
+    caller: Caller,
     waiting: VecDeque<Command>,
     /// Something is being done.
     busy: bool,
@@ -35,8 +37,8 @@ pub type Work = LocalBoxFuture<'static, Vec<String>>;
 
 impl Commands {
     /// None yet.
-    pub fn new(door: Door) -> Self {
-        Self { door, waiting: VecDeque::new(), busy: false }
+    pub fn new(door: Door, caller: Caller) -> Self {
+        Self { door, caller, waiting: VecDeque::new(), busy: false }
     }
 
     /// Takes a client's message.
@@ -71,7 +73,7 @@ impl Commands {
                         marks.push((id, client));
                     }
                 }
-                Box::pin(mark(self.door.clone(), marks))
+                Box::pin(mark(self.door.clone(), self.caller.clone(), marks))
             }
         };
         self.busy = true;
@@ -95,30 +97,37 @@ fn refilter(inbox: &mut Inbox, filter: TypeFilter, control: &'static str) -> Wor
 }
 
 /// Marks events as `PUT /{id}/ok/{client}` does.
-async fn mark(door: Door, marks: Vec<(String, ClientId)>) -> Vec<String> {
-    let asked: Vec<_> = marks.iter().map(|(id, client)| request(id, client, &door)).collect();
-    let requests: Vec<_> = asked.iter().flatten().cloned().collect();
+async fn mark(door: Door, caller: Caller, marks: Vec<(String, ClientId)>) -> Vec<String> {
+    let asked: Vec<_> = marks
+        .iter()
+        .map(|(id, client)| allowed(client, &caller).map(|()| request(id, client, &caller, &door)))
+        .collect();
+    let requests: Vec<_> = asked.iter().flatten().flatten().cloned().collect();
     let known = if requests.is_empty() { Ok(Vec::new()) } else { door.store.mark(&requests).await };
-    match known {
-        Ok(known) => {
-            let mut known = known.into_iter();
-            let answers = marks.iter().zip(asked).map(|((id, client), asked)| {
-                let acknowledge = asked.is_some() && known.next().unwrap_or(false);
-                controls::acknowledged(id, client, acknowledge)
-            });
-            answers.collect()
-        }
-        Err(e) => {
-            log::warn!("marks of a live session were not stored: marks={} error=\"{e}\"", marks.len());
-            let detail = "the store is not available; repeat";
-            marks.iter().map(|(id, client)| controls::not_marked(id, client, detail)).collect()
-        }
+    if let Err(e) = &known {
+        log::warn!("marks of a live session were not stored: marks={} error=\"{e}\"", requests.len());
     }
+    let mut known = known.map(Vec::into_iter);
+    let answers = marks.iter().zip(asked).map(|((id, client), asked)| match (asked, &mut known) {
+        (Err(detail), _) => controls::not_marked(id, client, &detail),
+        (Ok(None), _) => controls::acknowledged(id, client, false),
+        (Ok(Some(_)), Ok(known)) => controls::acknowledged(id, client, known.next().unwrap_or(false)),
+        (Ok(Some(_)), Err(_)) => controls::not_marked(id, client, "the store is not available; repeat"),
+    });
+    answers.collect()
 }
 
-/// `None` when no type has the id's number: then no event has the id.
-fn request(id: &str, client: &ClientId, door: &Door) -> Option<MarkRequest> {
+/// Whoever may listen may not always mark.
+fn allowed(client: &ClientId, caller: &Caller) -> Result<(), String> {
+    if !caller.may(Scope::Feed) {
+        return Err("this needs the scope feed".to_owned());
+    }
+    caller.check_client(Some(client)).map_err(|error| error.detail)
+}
+
+/// `None` when no type that the caller may know of has the id's number: then, for him, no event has the id.
+fn request(id: &str, client: &ClientId, caller: &Caller, door: &Door) -> Option<MarkRequest> {
     let id: EventId = id.parse().ok()?;
-    let (_, ttl) = door.types.find(id.type_no())?;
+    let (_, ttl) = door.types.find(id.type_no()).filter(|(name, _)| caller.sees(name))?;
     Some(MarkRequest { id, ttl, client: client.clone() })
 }

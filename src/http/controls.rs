@@ -134,6 +134,8 @@ fn text(out: Vec<u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::testing::json_text;
+    use proptest::prelude::*;
 
     #[test]
     fn commands_are_read() {
@@ -180,5 +182,38 @@ mod tests {
             assert!(!answer["detail"].as_str().unwrap().is_empty(), "{text}");
         }
         assert!(Command::parse(&[0xff, 0xfe]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_panics_and_each_error_is_a_control_message(
+            text in prop_oneof![
+                json_text(), "\\PC{0,60}",
+                ("(subscribe|unsubscribe|ok|client)", json_text()).prop_map(|(name, value)| format!("{{\"{name}\":{value}}}")),
+            ],
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            for message in [text.as_bytes(), &bytes] {
+                if let Err(detail) = Command::parse(message) {
+                    let answer: serde_json::Value = serde_json::from_str(&error(&detail)).unwrap();
+                    prop_assert_eq!(&answer["detail"], &serde_json::Value::from(detail));
+                }
+            }
+        }
+
+        #[test]
+        fn patterns_come_as_they_were_sent(patterns in prop::collection::vec("[a-c*]{1,3}(:[a-c*]{1,3})?", 1..6)) {
+            let message = serde_json::json!({ "subscribe": patterns }).to_string();
+            let mut distinct: Vec<String> = Vec::new();
+            for pattern in patterns {
+                if !distinct.contains(&pattern) {
+                    distinct.push(pattern);
+                }
+            }
+            let Ok(Command::Subscribe(filter)) = Command::parse(message.as_bytes()) else {
+                return Err(TestCaseError::fail(message));
+            };
+            prop_assert_eq!(filter.patterns(), distinct);
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::json::write_str;
 use super::links::{Base, Link, write_links};
 use super::stream_ref::{StreamRef, to_the_end};
 use super::{AppState, Problem, answer, body, marks, params};
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::event::{EventId, Position, write_members, write_rfc3339};
 use crate::store::{DeadLetter, Letters};
@@ -13,9 +14,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 
 /// Letters of a page when the reader does not say.
-const LIMIT: usize = 100;
+pub const LIMIT: usize = 100;
 /// Most letters of a page.
-const MAX_LIMIT: usize = 1000;
+pub const MAX_LIMIT: usize = 1000;
 /// Letters read at a time.
 const STEP: usize = 50;
 /// Bytes of payload past which a page ends before its limit, with a `more` link.
@@ -24,6 +25,7 @@ const PAGE_BYTES: usize = 8 << 20;
 /// `GET …/dead`: a page of them, in the order of their commits.
 pub async fn list(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
@@ -31,7 +33,7 @@ pub async fn list(
     let after: Option<EventId> =
         after.map(|text| text.parse().map_err(|e| ApiError::parameter("after", e))).transpose()?;
     let limit = limit.map_or(Ok(LIMIT), |text| params::limit(&text, MAX_LIMIT))?;
-    let stream = StreamRef::find(&path, &state).await?;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     stream.must_be_known(&state).await?;
     let (letters, more) = read(&stream, after.map(EventId::position), limit, &state).await?;
     Ok(answer::read(HttpResponse::Ok(), render(&stream, &letters, more, limit, &Base::of(&req, &state.http))))
@@ -40,11 +42,12 @@ pub async fn list(
 /// `POST …/dead/retry`: all of them, or those with the `ids` of the body, are due at once.
 pub async fn retry(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamRef::find(&path, &state).await?;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     let letters = wanted(&req, payload, &stream, &state).await?;
     stream.must_take(&state).await?;
     let (store, key) = (Arc::clone(&state.store), stream.key.clone());
@@ -57,11 +60,12 @@ pub async fn retry(
 /// `DELETE …/dead`: all of them, or those with the `ids` of the body.
 pub async fn delete(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamRef::find(&path, &state).await?;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     let letters = wanted(&req, payload, &stream, &state).await?;
     stream.must_be_known(&state).await?;
     let (store, key) = (Arc::clone(&state.store), stream.key.clone());

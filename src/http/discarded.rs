@@ -2,12 +2,14 @@
 
 use super::json::write_str;
 use super::{AppState, Problem, answer};
+use crate::access::Caller;
 use crate::event::write_rfc3339;
 use actix_web::{HttpResponse, web};
 
 /// The newest 1000, newest first.
-pub async fn list(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let types = state.store.discarded().await?;
+pub async fn list(caller: Caller, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let mut types = state.store.discarded().await?;
+    types.retain(|discarded| caller.sees(&discarded.name));
     let mut out = Vec::with_capacity(32 + types.len() * 96);
     out.extend_from_slice(b"{\"discarded\":[");
     for (n, discarded) in types.iter().enumerate() {

@@ -3,6 +3,7 @@
 use super::json::write_str;
 use super::links::{API, Base, Link, write_links};
 use super::{AppState, Problem, answer, marks};
+use crate::access::Caller;
 use crate::event::{EventId, write_members, write_rfc3339};
 use crate::registry::TypeEntry;
 use crate::store::{DeliveryState, EventDetail, Failure};
@@ -11,12 +12,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 /// The handler.
 pub async fn get(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let id: EventId = path.0.parse().map_err(|_| marks::unknown())?;
-    let entry = state.types.by_number(id.type_no()).ok_or_else(marks::unknown)?;
-    let detail = state.store.event(id, &entry.type_ref(), &entry.streams_since()).await?.ok_or_else(marks::unknown)?;
+    // As if it were not there, for whoever may not know that it is.
+    let entry = state.types.by_number(id.type_no()).filter(|entry| caller.sees(&entry.name));
+    let entry = entry.ok_or_else(marks::unknown)?;
+    let mut detail =
+        state.store.event(id, &entry.type_ref(), &entry.streams_since()).await?.ok_or_else(marks::unknown)?;
+    detail.processed_by.retain(|(client, _)| caller.client().is_none_or(|own| own == client));
     let base = Base::of(&req, &state.http);
     Ok(answer::read(HttpResponse::Ok(), render(&entry, &detail, &base)))
 }

@@ -21,6 +21,7 @@ use super::feed_wait::Waiting;
 use super::links::Base;
 use super::socket::PeerSocket;
 use super::{AppState, Problem, admission, feed_wait};
+use crate::access::Caller;
 use crate::event::EventId;
 use crate::measure::FEEDS;
 use actix_web::http::Method;
@@ -38,11 +39,12 @@ pub struct Looks(Flights<Result<Rc<Found>, Problem>>);
 /// Answers what is asked of a feed.
 pub async fn get(
     req: HttpRequest,
+    caller: Caller,
     state: web::Data<AppState>,
     looks: web::Data<Looks>,
 ) -> Result<HttpResponse, Problem> {
     let began = Instant::now();
-    let visit = Visit { req: &req, state: &state, looks: &looks };
+    let visit = Visit { req: &req, caller: &caller, state: &state, looks: &looks };
     let mut answer = visit.find().await?;
     // A later page of a slice is about what is there; who asks for the head alone does not want to wait.
     let wait = feed_wait::preferred(&req).filter(|_| answer.found.may_grow());
@@ -66,6 +68,7 @@ pub async fn get(
 /// A request for a feed.
 struct Visit<'a> {
     req: &'a HttpRequest,
+    caller: &'a Caller,
     state: &'a AppState,
     looks: &'a Looks,
 }
@@ -99,9 +102,13 @@ impl Visit<'_> {
         let base = Base::of(self.req, &self.state.http);
         // Everything of a request that the answer depends on, but what it knows already.
         let target = self.req.uri().path_and_query().map_or("", |target| target.as_str());
-        let key = base.url(target);
+        let mut key = base.url(target);
+        self.caller.write_limits(&mut key);
         let look = async {
-            let asked = Asked::of(self.req)?;
+            let mut asked = Asked::of(self.req)?;
+            self.caller.check_client(asked.client.as_ref())?;
+            // All that follows goes by this filter: what is read, waited for, shared and tagged.
+            asked.types = self.caller.limit(asked.types);
             Ok(Rc::new(Found::look(self.state, asked, base.into_owned()).await?))
         };
         self.looks.0.share(key, look).await

@@ -7,7 +7,7 @@ use crate::event::{ClientId, EventId, Millis, Slice, TypeFilter, parse_instant};
 use actix_web::HttpRequest;
 
 /// The largest page.
-const MAX_LIMIT: usize = 10_000;
+pub const MAX_LIMIT: usize = 10_000;
 
 /// What a URL asks for.
 #[derive(Debug)]
@@ -117,6 +117,7 @@ fn show(text: &str, has_client: bool) -> Result<Show, ApiError> {
 mod tests {
     use super::*;
     use crate::error::Code;
+    use proptest::prelude::*;
 
     fn refused(slice: &str, at: &str, client: Option<&str>, query: &str) -> Option<Code> {
         Asked::read(slice, at, client, query).err().map(|e| e.code)
@@ -184,5 +185,33 @@ mod tests {
         assert_eq!(at("2018-02-01T12:00:00Z").unwrap_err().code, Code::NotFound);
         assert_eq!(at("9999-12-31T23:59:59Z").unwrap_err().code, Code::NotFound);
         assert!(!at("0000-01-01T00:00:00Z").unwrap().current);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_well_formed_is_read_and_its_slice_holds_the_instant(
+            slice in "(minute|hour|day|week|month|[1-9][0-9]?(minutes|h|days))",
+            at in 0i64..4_000_000_000_000,
+            after in any::<u64>(),
+            limit in 1usize..=10_000,
+            types in "[a-c]{1,3}(:[*a]{1,2})?(,[*ab]{1,3}){0,2}",
+        ) {
+            let query = format!("types={types}&after={after}&limit={limit}");
+            let asked = Asked::read(&slice, &crate::event::rfc3339(at), Some("c~1"), &query).unwrap();
+            prop_assert_eq!((asked.after.map(|id| id.get()), asked.limit), (Some(after), Some(limit)));
+            prop_assert_eq!(asked.types.unwrap().to_string(), types);
+            let view = Asked::read(&slice, &crate::event::rfc3339(at), None, "").unwrap().at(4_000_000_000_000).unwrap();
+            prop_assert!(view.bounds.start <= at && at < view.bounds.end);
+        }
+
+        #[test]
+        fn no_request_panics(
+            slice in "\\PC{0,12}", at in "[-0-9TZ:.+currentx]{0,30}", client in prop::option::of("\\PC{0,5}"),
+            query in "((types|after|limit|status|x)=[%0-9a-fA-F*:,&=]{0,12}&?){0,3}",
+        ) {
+            if let Err(error) = Asked::read(&slice, &at, client.as_deref(), &query) {
+                prop_assert_eq!(error.code, Code::BadParameter);
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use actix_web::http::header::{HeaderValue, IF_NONE_MATCH};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-const DEFAULT_LIMIT: usize = 1000;
+pub const DEFAULT_LIMIT: usize = 1000;
 /// The longest time, in seconds, for which an answer may be kept.
 const YEAR: Millis = 365 * 86_400;
 
@@ -148,7 +148,7 @@ fn types(state: &AppState, view: &View) -> Vec<TypeRef> {
 async fn stamp(state: &AppState, view: &View) -> Result<Stamp, StoreError> {
     let Bounds { start, end } = view.bounds;
     let client = view.client.as_ref().map_or("", |client| client.as_str());
-    let filter = view.types.as_ref().map_or_else(String::new, TypeFilter::to_string);
+    let filter = view.types.as_ref().map_or_else(String::new, TypeFilter::key);
     let look = async {
         let (types, client) = (types(state, view), view.client.clone());
         state.store.stamp(StampQuery { types, from: start, to: end, client }).await

@@ -45,7 +45,7 @@ impl Content {
         part(Some(view.slice.as_str()));
         part(Some(&view.bounds.start.to_string()));
         part(view.client.as_ref().map(|client| client.as_str()));
-        part(view.types.as_ref().map(TypeFilter::to_string).as_deref());
+        part(view.types.as_ref().map(TypeFilter::key).as_deref());
         part(view.limit.map(|limit| limit.to_string()).as_deref());
         part(view.after.map(|after| after.to_string()).as_deref());
         part(view.show.map(Show::as_str));
@@ -89,7 +89,7 @@ impl Content {
 }
 
 /// The entity tags of an `If-None-Match`, without `W/`: a 304 takes weak ones, too. A comma may stand inside a tag.
-fn tags(list: &str) -> impl Iterator<Item = &str> {
+pub fn tags(list: &str) -> impl Iterator<Item = &str> {
     let mut rest = list;
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches([' ', '\t', ',']);
@@ -141,6 +141,8 @@ mod tests {
             View { client: Some("c".parse().unwrap()), ..plain() },
             View { client: Some("c".parse().unwrap()), show: Some(Show::Pending), ..plain() },
             View { types: Some("*".parse().unwrap()), ..plain() },
+            View { types: Some(TypeFilter::any().within("a".parse::<TypeFilter>().unwrap().into())), ..plain() },
+            View { types: Some(TypeFilter::any().within("b".parse::<TypeFilter>().unwrap().into())), ..plain() },
             View { limit: Some(1000), ..plain() },
             View { after: Some("1000".parse().unwrap()), ..plain() },
         ];

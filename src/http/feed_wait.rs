@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// The longest wait, in seconds.
-const LONGEST: u64 = 60;
+pub const LONGEST: u64 = 60;
 /// Bytes taken from the inbox at a time; what is taken is only counted.
 const PORTION: usize = 64 * 1024;
 

@@ -16,7 +16,8 @@ pub async fn alive() -> HttpResponse {
 }
 
 /// Requests will be served: the hub is not stopping, the store answers and can be written, the
-/// registered types are known, and every part of the hub makes progress.
+/// registered types are known, and every part of the hub makes progress. Anybody may ask: the answer names the part that
+/// is not ready, and neither machines nor causes.
 pub async fn ready(state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
     Ok(check(&state).await.map(|()| ok())?)
 }

@@ -2,6 +2,7 @@
 
 use super::HttpSettings;
 use super::json::write_str;
+use super::socket::PeerSocket;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HOST, HeaderValue};
 use std::borrow::Cow;
@@ -27,11 +28,14 @@ impl<'a> Base<'a> {
         if let Some(url) = &http.public_url {
             return Self { scheme: "", rest: Cow::Borrowed(url) };
         }
-        let scheme = if req.app_config().secure() { "https://" } else { "http://" };
+        let scheme = if is_https(req, http) { "https://" } else { "http://" };
         let named = req.uri().authority().map(|a| a.as_str()).or_else(|| req.headers().get(HOST)?.to_str().ok());
         let rest = match named.filter(|host| is_host(host)) {
             Some(host) => Cow::Borrowed(host),
-            None => Cow::Owned(req.app_config().local_addr().to_string()),
+            None => {
+                let address = req.conn_data::<PeerSocket>().and_then(PeerSocket::local_addr);
+                Cow::Owned(address.unwrap_or(req.app_config().local_addr()).to_string())
+            }
         };
         Self { scheme, rest }
     }
@@ -57,6 +61,12 @@ impl<'a> Base<'a> {
     pub fn fixed(url: &'a str) -> Self {
         Self { scheme: "", rest: Cow::Borrowed(url) }
     }
+}
+
+/// Whether clients reach the hub by TLS, as far as it knows.
+pub fn is_https(req: &HttpRequest, http: &HttpSettings) -> bool {
+    req.conn_data::<PeerSocket>().is_some_and(PeerSocket::is_tls)
+        || http.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
 }
 
 /// Whether this can stand in a URL's authority and in JSON without any escaping: a name or an address

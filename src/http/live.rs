@@ -2,6 +2,7 @@
 
 use super::links::{API, Base, Link, write_links};
 use super::{AppState, Problem, accept, opening, session, sse};
+use crate::access::{Caller, Pass};
 use crate::live::Door;
 use actix_web::http::{Method, header};
 use actix_web::web::{Data, Payload};
@@ -20,14 +21,20 @@ const LINKS: &[(&str, &str)] = &[
 ];
 
 /// `GET /api/events` and `/api/events/`.
-pub async fn entry(req: HttpRequest, payload: Payload, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+pub async fn entry(
+    req: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
     // A probe of the head alone is no session.
     let get = req.method() == Method::GET;
+    let pass = Pass::new(caller, Arc::clone(&state.access));
     if get && wants_websocket(&req) {
-        return Ok(session::start(&req, payload, &state.http, &door(&state)).await?);
+        return Ok(session::start(&req, payload, &state.http, &door(&state), pass).await?);
     }
     if get && accept::wants_events(&req) {
-        return Ok(sse::start(&req, &state.http, &door(&state)).await?);
+        return Ok(sse::start(&req, &state.http, &door(&state), pass).await?);
     }
     // A malformed filter or cursor is told here, too: who tries a URL with a plain client learns what it is worth.
     opening::asked(&req)?;
@@ -44,7 +51,7 @@ pub(super) fn door(state: &AppState) -> Door {
     }
 }
 
-fn wants_websocket(req: &HttpRequest) -> bool {
+pub(super) fn wants_websocket(req: &HttpRequest) -> bool {
     let upgrades = req.headers().get_all(header::UPGRADE).filter_map(|value| value.to_str().ok());
     upgrades.flat_map(|value| value.split(',')).any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }

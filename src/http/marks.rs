@@ -3,6 +3,7 @@
 
 use super::json::{self, write_str};
 use super::{AppState, Problem, answer, body, params};
+use crate::access::Caller;
 use crate::error::{ApiError, Code, FieldError};
 use crate::event::{ClientId, EventId};
 use crate::store::MarkRequest;
@@ -10,28 +11,32 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::borrow::Cow;
 
 /// Most marks in one request.
-const MAX_IDS: usize = 1000;
+pub const MAX_IDS: usize = 1000;
 
 /// Marks one event; a body is not looked at.
 pub async fn put(
+    req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    body::discard(payload).await;
-    let mark = one(&path, &state)?;
+    body::discard(&req, payload, &state.http).await;
+    let mark = one(&path, &caller, &state)?;
     known(&state.store.mark(&[mark]).await?)?;
     Ok(answer::json(HttpResponse::Ok(), b"{\"acknowledge\":true}".to_vec()))
 }
 
 /// Takes a mark back.
 pub async fn delete(
+    req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    body::discard(payload).await;
-    let mark = one(&path, &state)?;
+    body::discard(&req, payload, &state.http).await;
+    let mark = one(&path, &caller, &state)?;
     known(&state.store.unmark(&[mark]).await?)?;
     Ok(answer::json(HttpResponse::Ok(), b"{\"acknowledge\":false}".to_vec()))
 }
@@ -39,14 +44,17 @@ pub async fn delete(
 /// Marks many events, and says for each whether it was there to be marked.
 pub async fn put_many(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let client = params::client(&path.0)?;
+    caller.check_client(Some(&client))?;
     let body = body::read(&req, payload, &state.http).await?;
     let ids = ids(body::text(&body)?, state.http.max_depth)?;
-    let asked: Vec<_> = ids.iter().map(|id| id.parse().ok().and_then(|id| request(id, &client, &state))).collect();
+    let asked = |id: &Cow<'_, str>| request(id.parse().ok()?, &client, &caller, &state);
+    let asked: Vec<_> = ids.iter().map(asked).collect();
     let marks: Vec<_> = asked.iter().flatten().cloned().collect();
     let marked = if marks.is_empty() { Vec::new() } else { state.store.mark(&marks).await? };
     let mut marked = marked.into_iter();
@@ -63,14 +71,15 @@ pub async fn put_many(
     Ok(answer::json(HttpResponse::Ok(), out))
 }
 
-fn one((id, client): &(String, String), state: &AppState) -> Result<MarkRequest, ApiError> {
+fn one((id, client): &(String, String), caller: &Caller, state: &AppState) -> Result<MarkRequest, ApiError> {
     let client = params::client(client)?;
-    id.parse().ok().and_then(|id| request(id, &client, state)).ok_or_else(unknown)
+    caller.check_client(Some(&client))?;
+    id.parse().ok().and_then(|id| request(id, &client, caller, state)).ok_or_else(unknown)
 }
 
-/// `None` when no type has the id's number: then no event has the id.
-fn request(id: EventId, client: &ClientId, state: &AppState) -> Option<MarkRequest> {
-    let entry = state.types.by_number(id.type_no())?;
+/// `None` when no type that the caller may know of has the id's number: then, for him, no event has the id.
+fn request(id: EventId, client: &ClientId, caller: &Caller, state: &AppState) -> Option<MarkRequest> {
+    let entry = state.types.by_number(id.type_no()).filter(|entry| caller.sees(&entry.name))?;
     Some(MarkRequest { id, ttl: entry.ttl.clone(), client: client.clone() })
 }
 

@@ -4,6 +4,7 @@ use super::HttpSettings;
 use super::origin;
 use super::params;
 use super::socket::PeerSocket;
+use crate::access::Caller;
 use crate::error::{ApiError, Code};
 use crate::event::{EventId, TypeFilter};
 use crate::live::{Cursor, Cut, Door, Inbox, OpenError, Refused, Resumed};
@@ -27,9 +28,10 @@ pub struct Opened {
 /// # Errors
 /// 400 for a malformed filter or cursor, 403 for a page of another origin, 503 when there are too many sessions,
 /// or the hub is stopping, or the store does not say what a cursor means.
-pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door) -> Result<Opened, ApiError> {
+pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door, caller: &Caller) -> Result<Opened, ApiError> {
     origin::check(req, http)?;
     let (filter, since) = asked(req)?;
+    let filter = caller.limit(Some(filter)).unwrap_or_else(TypeFilter::none);
     let since = match since {
         Some(id) => Some(Cursor { id, now: door.store.ping().await? }),
         None => None,
@@ -44,6 +46,7 @@ pub async fn open(req: &HttpRequest, http: &HttpSettings, door: &Door) -> Result
             let code = match refused {
                 Refused::TooMany => Code::TooManySessions,
                 Refused::Stopping => Code::ShuttingDown,
+                Refused::Unavailable => Code::StoreUnavailable,
             };
             ApiError::new(code, refused.to_string())
         }
@@ -72,6 +75,11 @@ pub fn asked(req: &HttpRequest) -> Result<(TypeFilter, Option<EventId>), ApiErro
 fn cursor(name: &str, id: &str) -> Result<EventId, ApiError> {
     id.parse().map_err(|e| ApiError::parameter(name, e))
 }
+
+/// The close code of a session whose token is no longer what it was opened with; private to this API.
+pub const REVOKED: u16 = 4001;
+/// What it is told.
+pub const NOT_VALID: &str = "the token is no longer valid: reconnect with another";
 
 /// What a session that was too slow is told.
 pub fn slow_consumer(inbox: &mut Inbox) -> String {

@@ -6,7 +6,7 @@ use crate::measure::SENDS;
 use crate::store::StoreError;
 use actix::MailboxError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use std::fmt;
 
@@ -53,6 +53,9 @@ impl ResponseError for Problem {
         write(&self.0, &mut body);
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON)));
+        if self.0.code.status() == 401 {
+            response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
         if let Some(seconds) = self.0.retry_after {
             response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
         }

@@ -3,8 +3,9 @@
 use super::json::{self, write_str};
 use super::links::{API, Base, Link, write_encoded, write_links};
 use super::{AppState, Problem, answer, body};
+use crate::access::Caller;
 use crate::error::{ApiError, FieldError};
-use crate::event::{EventType, Malformed, StreamName, Ttl, TypeFilter};
+use crate::event::{EventType, Malformed, StreamName, Ttl};
 use crate::registry::{Learn, Register, Registered, TypeEntry, Unregister};
 use crate::streams::{Secrets, StreamSettings, StreamSpec, parse_streams};
 use actix_web::http::header::{HeaderValue, LOCATION};
@@ -13,9 +14,15 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// `PUT /register`: registers a type, or replaces its registration.
-pub async fn put(req: HttpRequest, payload: web::Payload, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+pub async fn put(
+    req: HttpRequest,
+    caller: Caller,
+    payload: web::Payload,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, Problem> {
     let body = body::read(&req, payload, &state.http).await?;
     let register = read(body::text(&body)?, state.http.max_depth, &state.streams)?;
+    caller.check_type(&register.name)?;
     let done = state.registry.register.send(register).await??;
     let Registered { created, entry, .. } = &done;
     log::info!("type registered: type={} created={created} streams={}", entry.name, entry.streams.len());
@@ -32,8 +39,8 @@ pub async fn put(req: HttpRequest, payload: web::Payload, state: web::Data<AppSt
 }
 
 /// `GET /register`: all registered types, by name.
-pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let mut types = state.types.matching(&TypeFilter::any());
+pub async fn list(req: HttpRequest, caller: Caller, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let mut types = state.types.matching(&caller.all_types());
     types.retain(|entry| entry.registered);
     types.sort_by(|a, b| a.name.cmp(&b.name));
     let base = Base::of(&req, &state.http);
@@ -54,10 +61,12 @@ pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpRe
 /// `GET /register/{type}`.
 pub async fn get(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let name = name(&path.0)?;
+    caller.check_type(&name)?;
     let entry = match registered(&state, &name) {
         Some(entry) => Some(entry),
         // Another node may have registered it a moment ago.
@@ -77,12 +86,15 @@ pub async fn get(
 
 /// `DELETE /register/{type}`.
 pub async fn delete(
+    req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String,)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    body::discard(payload).await;
+    body::discard(&req, payload, &state.http).await;
     let name = name(&path.0)?;
+    caller.check_type(&name)?;
     state.registry.unregister.send(Unregister(name.clone())).await??;
     log::info!("type deleted: type={name}");
     Ok(HttpResponse::NoContent().finish())
@@ -176,6 +188,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
     use crate::http::testing;
+    use proptest::prelude::*;
 
     fn pointers(text: &str) -> Vec<String> {
         let error = read(text, 128, &testing::stream_settings()).unwrap_err();
@@ -206,5 +219,35 @@ mod tests {
         let code = |text: &str| read(text, 128, &testing::stream_settings()).unwrap_err().code;
         assert_eq!(code(&deep), Code::TooDeep);
         assert_eq!(code("{\"type\""), Code::MalformedJson);
+    }
+
+    proptest! {
+        #[test]
+        fn no_registration_panics_and_what_is_wrong_has_a_place(
+            streams in testing::json_text(),
+            ty in "[a:. ]{0,4}",
+            ttl in "(permanent|ephemeral|[0-9]{1,4} ?(s|min|h|days|ms|x))",
+        ) {
+            let text = format!("{{\"type\":\"{ty}\",\"ttl\":\"{ttl}\",\"streams\":{streams}}}");
+            match read(&text, 128, &testing::stream_settings()) {
+                Ok(register) => {
+                    prop_assert_eq!((register.name.as_str(), register.ttl.as_str()), (ty.as_str(), ttl.as_str()));
+                    prop_assert!(streams.starts_with('[') && register.streams.is_empty(), "{}", streams);
+                }
+                Err(error) => {
+                    prop_assert_eq!(error.code, Code::Invalid);
+                    prop_assert!(!error.errors.is_empty());
+                    for wrong in &error.errors {
+                        let known = ["/type", "/ttl", "/streams"].iter().any(|place| wrong.pointer.starts_with(place));
+                        prop_assert!(known && !wrong.detail.is_empty(), "{:?}", wrong);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn no_body_panics(text in prop_oneof![testing::json_text(), "\\PC{0,60}"]) {
+            prop_assert!(read(&text, 128, &testing::stream_settings()).is_err());
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::json::{self, Members};
 use super::stream_ref::{StreamRef, to_the_end};
 use super::{AppState, Problem, answer, body};
+use crate::access::Caller;
 use crate::error::{ApiError, Code};
 use crate::event::{Millis, parse_instant};
 use crate::store::{Replay, Replayed};
@@ -12,11 +13,12 @@ use std::sync::Arc;
 /// Queues them, or with `"dry_run": true` only counts them.
 pub async fn post(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamRef::find(&path, &state).await?;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     let body = body::read(&req, payload, &state.http).await?;
     let Range { from, to, dry_run } = read(body::text(&body)?, state.http.max_depth)?;
     stream.must_take(&state).await?;

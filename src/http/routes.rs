@@ -1,15 +1,20 @@
-//! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing.
+//! Which path is which resource. Fixed segments stand before `{id}`; a trailing slash changes nothing. Each stands behind
+//! its doors ([`doors`](super::doors)).
 
+use super::doors::{Doors, ENTRY};
 use super::links::FEED;
 use super::{
-    Problem, admission, attempts, clients, counts, dashboard, dead, discarded, event, feed, health, live, marks,
-    metrics, nodes, overview, params, register, replay, request, send, store, streams,
+    Problem, admission, attempts, authorise, clients, counts, dashboard, dead, discarded, event, feed, health, live,
+    marks, metrics, nodes, openapi, overview, params, register, replay, request, send, sign_in, store, streams,
 };
 use crate::error::{ApiError, Code};
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::middleware::from_fn;
-use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, guard, web};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, HttpRequest, HttpResponse, Resource, ResponseError, guard, web};
+use std::rc::Rc;
 
 /// Mounts everything, behind admission. The app must have the `AppState` as `web::Data`.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -19,11 +24,19 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 
 fn resources(cfg: &mut web::ServiceConfig) {
     // First, and without a pattern: what is asked most.
-    cfg.service(methods(web::resource("/api/events/send"), "POST, OPTIONS").route(web::post().to(send::send)));
+    let send = "/api/events/send";
+    cfg.service(methods(web::resource(send), send, "POST, OPTIONS").route(web::post().to(send::send)));
     // What is asked next most, told by its beginning; the path it reads by itself.
     let looks = web::Data::new(feed::Looks::default());
     let read = guard::Any(guard::Get()).or(guard::Head());
-    cfg.service(web::scope(FEED).guard(read).app_data(looks).default_service(web::to(feed::get)));
+    let feeds = web::scope(FEED).guard(read).app_data(looks).default_service(web::to(feed::get));
+    // The same needs, with a client and without.
+    let doors = Rc::new(Doors::of("/api/events/feed/{slice}/{at}", READ));
+    cfg.service(
+        feeds.wrap(from_fn(move |req: ServiceRequest, next: Next<BoxBody>| {
+            authorise::enter(Rc::clone(&doors), req, next)
+        })),
+    );
     cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
     cfg.service(
         readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
@@ -64,12 +77,23 @@ fn resources(cfg: &mut web::ServiceConfig) {
     cfg.service(readable("/api/events/overview", READ, overview::get));
     cfg.service(readable("/api/events/counts", READ, counts::get));
     cfg.service(readable("/api/events/store", READ, store::get));
-    cfg.service(readable("/api/events", READ, live::entry));
+    cfg.service(readable(ENTRY, READ, live::entry));
+    cfg.service(
+        readable("/api/session", "GET, HEAD, POST, DELETE, OPTIONS", sign_in::get)
+            .route(web::post().to(sign_in::post))
+            .route(web::delete().to(sign_in::delete)),
+    );
     cfg.service(readable("/metrics", READ, metrics::get));
     cfg.service(readable("/healthz", READ, health::alive));
     cfg.service(readable("/readyz", READ, health::ready));
+    let document = web::Data::new(openapi::Served::default());
+    cfg.service(readable("/openapi.json", READ, openapi::get).app_data(document));
+    cfg.service(readable("/docs", READ, openapi::page));
+    cfg.service(readable("/docs/{file}", READ, openapi::file));
     cfg.service(
-        methods(web::resource("/"), READ).route(web::get().to(dashboard::page)).route(web::head().to(dashboard::page)),
+        methods(web::resource("/"), "/", READ)
+            .route(web::get().to(dashboard::page))
+            .route(web::head().to(dashboard::page)),
     );
     cfg.service(readable(dashboard::ASSETS, READ, dashboard::asset));
 }
@@ -77,13 +101,24 @@ fn resources(cfg: &mut web::ServiceConfig) {
 /// The methods of what can only be read.
 const READ: &str = "GET, HEAD, OPTIONS";
 
+/// What stands behind doors.
+trait Behind:
+    ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
+{
+}
+
+impl<T> Behind for T where
+    T: ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
+{
+}
+
 /// A resource with or without a slash at its end.
-fn resource(path: &str, allow: &'static str) -> Resource {
-    methods(web::resource(format!("{path}{{tail:/?}}")), allow)
+fn resource(path: &'static str, allow: &'static str) -> Resource<impl Behind + use<>> {
+    methods(web::resource(format!("{path}{{tail:/?}}")), path, allow)
 }
 
 /// A resource whose `GET` (and `HEAD`, of which the connection sends the head alone) is `handler`.
-fn readable<F, Args>(path: &str, allow: &'static str, handler: F) -> Resource
+fn readable<F, Args>(path: &'static str, allow: &'static str, handler: F) -> Resource<impl Behind>
 where
     F: actix_web::Handler<Args> + Clone,
     Args: actix_web::FromRequest + 'static,
@@ -92,9 +127,10 @@ where
     resource(path, allow).route(web::get().to(handler.clone())).route(web::head().to(handler))
 }
 
-/// What a resource answers to methods it does not have.
-fn methods(resource: Resource, allow: &'static str) -> Resource {
-    resource.default_service(web::to(move |method: Method| async move {
+/// Puts a resource behind the doors of `path`, and says what it answers to methods it does not have.
+fn methods(resource: Resource, path: &'static str, allow: &'static str) -> Resource<impl Behind + use<>> {
+    let doors = Rc::new(Doors::of(path, allow));
+    let resource = resource.default_service(web::to(move |method: Method| async move {
         let mut response = if method == Method::OPTIONS {
             HttpResponse::NoContent().finish()
         } else {
@@ -103,7 +139,9 @@ fn methods(resource: Resource, allow: &'static str) -> Resource {
         };
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         response
-    }))
+    }));
+    resource
+        .wrap(from_fn(move |req: ServiceRequest, next: Next<BoxBody>| authorise::enter(Rc::clone(&doors), req, next)))
 }
 
 async fn nowhere(req: HttpRequest) -> HttpResponse {

@@ -6,12 +6,13 @@
 use super::links::Base;
 use super::send_item::{self, Item, Target};
 use super::{AppState, Problem, answer, body, json, problem, send_batch};
+use crate::access::Caller;
 use crate::error::{ApiError, Code};
 use crate::event::{EventId, EventType, Position, Trace};
 use crate::measure::SENDS;
 use crate::registry::{Learn, TypeEntry};
 use crate::store::{Appended, Idempotency, StoreError};
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 /// The handler.
 pub async fn send(
     req: HttpRequest,
+    caller: Caller,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
@@ -30,15 +32,16 @@ pub async fn send(
     // After the body, which may take its time.
     state.up_to_date().await?;
     let trace = trace(req.headers());
-    let with = With { idempotency: idempotency.as_ref(), trace: trace.as_ref(), base: &base };
+    let with = With { caller: &caller, idempotency: idempotency.as_ref(), trace: trace.as_ref(), base: &base };
     if json::is_array(text) {
         return send_batch::send(&body, text, &with, &state).await;
     }
     single(&body, text, &with, &state).await
 }
 
-/// What a send's headers say.
+/// Who sends, and what the headers say.
 pub(super) struct With<'a> {
+    pub caller: &'a Caller,
     pub idempotency: Option<&'a Idempotency>,
     pub trace: Option<&'a Trace>,
     pub base: &'a Base<'a>,
@@ -46,6 +49,7 @@ pub(super) struct With<'a> {
 
 async fn single(body: &Bytes, text: &str, with: &With<'_>, state: &AppState) -> Result<HttpResponse, Problem> {
     let item = Item::read(text, &state.types, state.http.max_depth)?;
+    with.caller.check_type(item.target.name())?;
     let mut out = Vec::with_capacity(384);
     let entry = match item.target {
         Target::Known(entry) => entry,
@@ -156,11 +160,14 @@ pub(super) fn accepted(body: Vec<u8>) -> HttpResponse {
     answer::json(HttpResponse::Accepted(), body)
 }
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 /// The trace that a request belongs to.
 fn trace(headers: &HeaderMap) -> Option<Trace> {
-    let mut parents = headers.get_all("traceparent");
+    let mut parents = headers.get_all(TRACEPARENT);
     let parent = parents.next()?.to_str().ok();
-    let states = headers.get_all("tracestate").filter_map(|state| state.to_str().ok());
+    let states = headers.get_all(TRACESTATE).filter_map(|state| state.to_str().ok());
     // More than one is none, says the standard.
     Trace::read(parent.filter(|_| parents.next().is_none()), states)
 }
@@ -184,7 +191,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
 
     fn key(values: &[&str]) -> Result<Option<String>, Code> {
         let mut headers = HeaderMap::new();

@@ -78,7 +78,8 @@ pub(super) async fn send(body: &Bytes, text: &str, with: &With<'_>, state: &AppS
     let mut batch = Batch { slots: Vec::with_capacity(elements.total), ..Batch::default() };
     let mut unknown: Vec<Unknown> = Vec::new();
     for item in elements.items {
-        let slot = match Item::read(item, &state.types, state.http.max_depth) {
+        let read = Item::read(item, &state.types, state.http.max_depth);
+        let slot = match read.and_then(|item| with.caller.check_type(item.target.name()).map(|()| item)) {
             Err(error) => Slot::Failed(Arc::new(error)),
             Ok(Item { target: Target::Known(entry), payload }) => {
                 batch.place(entry, body.slice_ref(payload.as_bytes()))

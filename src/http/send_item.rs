@@ -18,6 +18,16 @@ pub enum Target {
     Unknown(EventType),
 }
 
+impl Target {
+    /// The type's name.
+    pub fn name(&self) -> &EventType {
+        match self {
+            Self::Known(entry) => &entry.name,
+            Self::Unknown(name) => name,
+        }
+    }
+}
+
 /// A valid item of a send.
 #[derive(Debug)]
 pub struct Item<'a> {
@@ -134,6 +144,8 @@ pub fn write_discarded(name: &EventType, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::error::Code;
+    use crate::http::testing::json_text;
+    use proptest::prelude::*;
 
     fn errors(text: &str) -> Vec<String> {
         let error = Item::read(text, &TypeView::default(), 128).unwrap_err();
@@ -168,5 +180,27 @@ mod tests {
         assert_eq!(code("[[[[["), Code::MalformedJson);
         assert_eq!(code(r#"{"type":"a","payload":[[[]]]}"#), Code::TooDeep);
         assert!(Item::read(r#"{"type":"a","payload":[[]]}"#, &TypeView::default(), 3).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_kept_as_it_was_sent(payload in json_text(), ty in "[A-Za-z0-9._-]{1,5}(:[A-Za-z0-9._-]{1,5}){0,2}", first in any::<bool>()) {
+            let members = [format!("\"type\" :\t\"{ty}\""), format!("\"payload\": {payload} ")];
+            let text = if first { members.join(" , ") } else { format!("{},{}", members[1], members[0]) };
+            let text = format!(" {{{text}}}");
+            let item = Item::read(&text, &TypeView::default(), 128).unwrap();
+            prop_assert_eq!(item.payload, payload.as_str());
+            prop_assert!(matches!(item.target, Target::Unknown(name) if name.as_str() == ty));
+        }
+
+        #[test]
+        fn no_body_panics_and_each_is_answered(text in prop_oneof![json_text(), "\\PC{0,60}", "[{}\\[\\]\":,a]{0,40}"]) {
+            let read = Item::read(&text, &TypeView::default(), 128);
+            if let Err(error) = read {
+                prop_assert!(matches!(error.code, Code::MalformedJson | Code::TooDeep | Code::Invalid), "{error}");
+                let json = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+                prop_assert_eq!(json, error.code != Code::MalformedJson, "{}", text);
+            }
+        }
     }
 }

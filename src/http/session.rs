@@ -5,10 +5,12 @@
 //! polls the actor when there is room to write, and the actor then takes one portion.
 
 use super::HttpSettings;
+use super::authorise::BEARER;
 use super::commands::{Commands, Full, MOST_WAITING};
 use super::frames::{Frames, Gate, Inflow};
 use super::opening::{self, Opened};
 use super::socket::PeerSocket;
+use crate::access::Pass;
 use crate::error::{ApiError, Code};
 use crate::live::{Door, Ending, Inbox, Resumed};
 use actix::fut::ActorFuture;
@@ -46,15 +48,16 @@ pub async fn start(
     payload: Payload,
     http: &HttpSettings,
     door: &Door,
+    pass: Pass,
 ) -> Result<HttpResponse, ApiError> {
     // Looked at before there is a subscription to be taken back.
     ws::handshake(req).map_err(bad_handshake)?;
-    let Opened { inbox, resumed, socket } = opening::open(req, http, door).await?;
+    let Opened { inbox, resumed, socket } = opening::open(req, http, door, &pass.caller).await?;
     let inflow = Rc::new(Cell::new(Inflow::Open));
     let gate = Rc::new(Gate::default());
     let frames = Frames::new(payload, MAX_MESSAGE as u64, Rc::clone(&inflow), Rc::clone(&gate));
     let session = Session {
-        commands: Commands::new(door.clone()),
+        commands: Commands::new(door.clone(), pass.caller.clone()),
         inbox,
         resumed,
         heartbeat: door.settings.heartbeat,
@@ -64,10 +67,13 @@ pub async fn start(
         gate,
         partial: None,
         closing: false,
+        pass,
     };
     // The frame's bound is kept by `Frames`, which knows it before the frame is there.
     ws::WsResponseBuilder::new(session, req, frames)
         .frame_size(MAX_MESSAGE)
+        // A browser takes the handshake for failed when none of what it offers is chosen.
+        .protocols(&[BEARER])
         .start()
         .map_err(|e| ApiError::new(Code::BadParameter, e.to_string()))
 }
@@ -104,6 +110,8 @@ struct Session {
     partial: Option<(Vec<u8>, bool)>,
     /// A close frame has been sent: nothing may follow it.
     closing: bool,
+    /// Looked at with each heartbeat.
+    pass: Pass,
 }
 
 type Ctx = ws::WebsocketContext<Session>;
@@ -143,6 +151,8 @@ impl Session {
                 socket.cut();
             }
             ctx.stop();
+        } else if !self.pass.is_good() {
+            self.close(ws::CloseCode::Other(opening::REVOKED), opening::NOT_VALID, ctx);
         } else {
             ctx.ping(b"");
         }

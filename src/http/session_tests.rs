@@ -2,6 +2,7 @@
 //! BroadcastActor that is fed by hand over an embedded store.
 
 use super::*;
+use crate::access::Caller;
 use crate::event::TypeNo;
 use crate::http::socket::on_connect;
 use crate::http::{HttpSettings, Problem};
@@ -12,6 +13,7 @@ use actix_web::{App, HttpServer, web};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -35,21 +37,13 @@ struct Server {
 impl Server {
     async fn start(live: LiveSettings) -> Self {
         let rig = Rig::start(live);
-        let http = HttpSettings {
-            max_body: 0,
-            max_batch: 0,
-            max_depth: 0,
-            public_url: None,
-            max_in_flight: 0,
-            origins: vec!["https://app.example".into()],
-            reject_unregistered: false,
-            idempotency_window: Duration::ZERO,
-        };
+        let http = HttpSettings { origins: vec!["https://app.example".into()], ..crate::http::testing::settings() };
         let state = (http, rig.door.clone());
         type State = web::Data<(HttpSettings, Door)>;
         async fn open(req: HttpRequest, payload: Payload, state: State) -> Result<HttpResponse, Problem> {
             let (http, door) = &**state;
-            Ok(start(&req, payload, http, door).await?)
+            let pass = Pass::new(Caller::anyone(), Arc::default());
+            Ok(start(&req, payload, http, door, pass).await?)
         }
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::new(state.clone())).route("/api/events/", web::get().to(open))
@@ -289,7 +283,7 @@ async fn what_is_no_frame_closes_with_a_protocol_error() {
 async fn pages_of_other_origins_are_refused() {
     let server = Server::start(settings()).await;
     for origin in ["https://evil.example", "null", "http://127.0.0.1:1"] {
-        assert_eq!(server.refused("", Some(origin)).await, (403, "/problems/forbidden".to_owned()), "{origin}");
+        assert_eq!(server.refused("", Some(origin)).await, (403, "/problems/cross-origin".to_owned()), "{origin}");
     }
     for origin in [format!("http://{}", server.address), "https://app.example".to_owned()] {
         let mut request = server.url("").into_client_request().unwrap();

@@ -7,7 +7,7 @@ use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::any::Any;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -64,6 +64,17 @@ fn set_options(tcp: &TcpStream) -> io::Result<()> {
 }
 
 impl PeerSocket {
+    /// Whether the connection is under TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The address that its peer has connected to.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        // Asked when it is needed, which is seldom.
+        self.socket.open().ok()??.local_addr().ok()?.as_socket()
+    }
+
     /// Bounds what the kernel holds for a peer that reads slowly.
     pub fn bound_send_buffer(&self) {
         self.reach("bounding its send buffer", |socket| socket.set_send_buffer_size(LIVE_SEND_BUFFER));

@@ -6,10 +6,10 @@
 use super::HttpSettings;
 use super::controls;
 use super::opening::{self, Opened};
-use super::origin;
+use crate::access::Pass;
 use crate::error::ApiError;
 use crate::live::{Door, Ending, Inbox, LiveEvent};
-use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, VARY};
+use actix_web::http::header::{CACHE_CONTROL, VARY};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream::Stream;
@@ -30,8 +30,8 @@ const AWAY: u16 = 1001;
 ///
 /// # Errors
 /// As [`opening::open`].
-pub async fn start(req: &HttpRequest, http: &HttpSettings, door: &Door) -> Result<HttpResponse, ApiError> {
-    let Opened { inbox, resumed, socket: _ } = opening::open(req, http, door).await?;
+pub async fn start(req: &HttpRequest, http: &HttpSettings, door: &Door, pass: Pass) -> Result<HttpResponse, ApiError> {
+    let Opened { inbox, resumed, socket: _ } = opening::open(req, http, door, &pass.caller).await?;
     let mut first = format!("retry: {RETRY_MS}\n\n").into_bytes();
     if let Some(resumed) = &resumed {
         control(&controls::resumed(resumed), &mut first);
@@ -42,13 +42,10 @@ pub async fn start(req: &HttpRequest, http: &HttpSettings, door: &Door) -> Resul
     let mut response = HttpResponse::Ok();
     response.content_type("text/event-stream").insert_header((CACHE_CONTROL, "no-store"));
     // Proxies that gather answers would keep events back; nginx is told so by this.
-    response.insert_header(("X-Accel-Buffering", "no")).insert_header((VARY, "Accept, Origin"));
-    if let Some(origin) = origin::of(req) {
-        response.insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()));
-    }
+    response.insert_header(("X-Accel-Buffering", "no")).insert_header((VARY, "Accept"));
     // The connection carries nothing after a stream: what ends one may end the other.
     response.force_close();
-    Ok(response.streaming(Body { inbox: Some(inbox), first: Some(first), beat }))
+    Ok(response.streaming(Body { inbox: Some(inbox), first: Some(first), beat, pass }))
 }
 
 /// One stream.
@@ -59,6 +56,8 @@ struct Body {
     first: Option<Vec<u8>>,
     /// When a comment is due.
     beat: Interval,
+    /// Looked at as often.
+    pass: Pass,
 }
 
 impl Stream for Body {
@@ -85,6 +84,11 @@ impl Stream for Body {
             // Its next time is set by being asked for.
             let _ = this.beat.poll_tick(cx);
             out.extend_from_slice(b":\n\n");
+            if ending.is_none() && !this.pass.is_good() {
+                control(&controls::closed(opening::REVOKED, opening::NOT_VALID), &mut out);
+                this.inbox = None;
+                return Poll::Ready(Some(Ok(out.into())));
+            }
         }
         if let Some(ending) = ending {
             let message = match ending {
@@ -132,6 +136,8 @@ fn data(json: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::event::{EventId, Position, TypeNo};
+    use crate::http::testing::json_text;
+    use proptest::prelude::*;
 
     fn written(json: &'static str) -> String {
         let id = EventId::new(TypeNo::new(0).unwrap(), Position::new(5));
@@ -152,5 +158,24 @@ mod tests {
         let mut out = Vec::new();
         control("{}", &mut out);
         assert_eq!(out, b"event: control\ndata: {}\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_is_read_back_with_its_tokens_as_they_were(json in json_text()) {
+            let id = EventId::new(TypeNo::new(3).unwrap(), Position::new(77));
+            let mut out = Vec::new();
+            write_event(&LiveEvent { id, json: json.clone().into() }, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let (message, rest) = text.split_once("\n\n").unwrap();
+            prop_assert_eq!(rest, "");
+            let mut lines = message.split('\n');
+            let first = format!("id: {id}");
+            prop_assert_eq!(lines.next(), Some(first.as_str()));
+            let data: Vec<_> = lines.map(|line| line.strip_prefix("data: ").unwrap()).collect();
+            // Line ends stand between tokens only, where any of them means the same.
+            let plain = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
+            prop_assert_eq!(data.join("\n"), plain(&json));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What every handler is given.
 
 use super::{Feeds, Outlook, Problem, StoreClock};
+use crate::access::Access;
 use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::{CatchUp, DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
@@ -25,6 +26,12 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// Most requests in flight; more get a 503.
     pub max_in_flight: usize,
+    /// Most bytes of bodies in flight; more get a 503.
+    pub max_in_flight_bytes: usize,
+    /// Longest wait for a request's body.
+    pub body_timeout: Duration,
+    /// Whether a hub without tokens answers whatever name it is asked by.
+    pub any_host: bool,
     /// Browser origins allowed besides the same one; `*` for all.
     pub origins: Vec<String>,
     /// Whether a type that is not registered is a 404 rather than a discarded event.
@@ -40,6 +47,8 @@ pub struct AppState {
     pub node: NodeId,
     /// Settings of the HTTP side.
     pub http: Arc<HttpSettings>,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Settings of the live side.
     pub live: Arc<LiveSettings>,
     /// Settings of delivery, which registrations are checked against.
@@ -66,6 +75,8 @@ pub struct AppState {
     pub stopping: Arc<AtomicBool>,
     /// Requests in flight in the whole process.
     pub in_flight: Arc<AtomicUsize>,
+    /// Bytes of their bodies that have arrived.
+    pub in_flight_bytes: Arc<AtomicUsize>,
 }
 
 impl AppState {

@@ -2,6 +2,7 @@
 
 use super::AppState;
 use super::links::{API, Base, write_encoded};
+use crate::access::Caller;
 use crate::error::{ApiError, Code};
 use crate::event::EventType;
 use crate::registry::{Learn, StreamEntry, TypeEntry};
@@ -21,10 +22,12 @@ impl StreamRef {
     /// The stream of a path.
     ///
     /// # Errors
-    /// A 404 when there is no such type, or when this cannot be a stream's name.
-    pub async fn find((ty, name): &(String, String), state: &AppState) -> Result<Self, ApiError> {
+    /// A 404 when there is no such type, or when this cannot be a stream's name; a 403 when the type is not for the
+    /// caller.
+    pub async fn find((ty, name): &(String, String), caller: &Caller, state: &AppState) -> Result<Self, ApiError> {
         let unknown = |_| no_stream();
         let ty: EventType = ty.parse().map_err(unknown)?;
+        caller.check_type(&ty)?;
         let name = name.parse().map_err(unknown)?;
         let entry = match state.types.get(ty.as_str()) {
             Some(entry) => Some(entry),

@@ -7,8 +7,9 @@ use super::json::{self, write_str};
 use super::links::{Base, Link, write_links};
 use super::stream_ref::{StreamRef, no_stream, url};
 use super::{AppState, Problem, answer, body};
+use crate::access::Caller;
 use crate::error::ApiError;
-use crate::event::{Millis, TypeFilter};
+use crate::event::Millis;
 use crate::registry::{DeleteStream, Statuses, StreamEntry, Tune, Tuning, TypeEntry};
 use crate::store::{StreamCounts, StreamKey};
 use crate::streams::{MAX_CONCURRENCY, MAX_MAILBOX, SinkStatus, StreamState};
@@ -16,8 +17,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::collections::HashMap;
 
 /// All streams, by type and name.
-pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
-    let mut types = state.types.matching(&TypeFilter::any());
+pub async fn list(req: HttpRequest, caller: Caller, state: web::Data<AppState>) -> Result<HttpResponse, Problem> {
+    let mut types = state.types.matching(&caller.all_types());
     types.sort_by(|a, b| a.name.cmp(&b.name));
     let streams: Vec<_> = types.iter().flat_map(|ty| Stream::all(ty)).collect();
     let (counts, statuses, now) = ask(&streams, &state).await?;
@@ -37,21 +38,23 @@ pub async fn list(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpRe
 /// One stream.
 pub async fn get(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamRef::find(&path, &state).await?;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     show(&req, &stream.ty, path.1.as_str(), &state).await
 }
 
 /// `PATCH`: its mailbox, concurrency or state from now on.
 pub async fn patch(
     req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stream = StreamRef::find(&path, &state).await?;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     let body = body::read(&req, payload, &state.http).await?;
     let tuning = read_tuning(body::text(&body)?, state.http.max_depth)?;
     let tune = Tune { ty: stream.ty.name.clone(), stream: stream.key.name, tuning: tuning.clone() };
@@ -62,12 +65,14 @@ pub async fn patch(
 
 /// `DELETE`: what waits becomes dead letters at once, and the stream is gone. Answers how many events those were.
 pub async fn delete(
+    req: HttpRequest,
+    caller: Caller,
     path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    body::discard(payload).await;
-    let stream = StreamRef::find(&path, &state).await?;
+    body::discard(&req, payload, &state.http).await;
+    let stream = StreamRef::find(&path, &caller, &state).await?;
     let delete = DeleteStream { ty: stream.ty.name.clone(), stream: stream.key.name };
     let buried = state.registry.delete_stream.send(delete).await??;
     log::warn!("stream deleted: type={} stream={} dead_letters={buried}", stream.ty.name, path.1);

@@ -12,10 +12,34 @@ use actix::prelude::*;
 use actix_web::test::TestRequest;
 use actix_web::{App, web};
 use bytes::Bytes;
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
+
+/// JSON as others write it: any blanks between tokens, any order, escapes, numbers that no machine type holds.
+pub fn json_text() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        "-?(0|[1-9][0-9]{0,30})([.][0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
+        // What a scan could stumble over: quotes, backslashes, brackets.
+        "[\\[\\]{}a:, \u{e9}]{0,8}(\\\\\"|\\\\\\\\|\\\\u00e9|\\\\n)?".prop_map(|inner| format!("\"{inner}\"")),
+    ];
+    leaf.prop_recursive(5, 40, 4, |inner| {
+        let blank = "[ \n\r\t]{0,2}";
+        prop_oneof![
+            (prop::collection::vec(inner.clone(), 0..4), blank)
+                .prop_map(|(items, blank)| format!("[{blank}{}]", items.join(&format!("{blank},")))),
+            (prop::collection::vec(("[a-c]{0,3}", inner), 0..4), blank).prop_map(|(members, blank)| {
+                let members: Vec<_> =
+                    members.iter().map(|(name, value)| format!("{blank}\"{name}\"{blank}:{value}")).collect();
+                format!("{{{}{blank}}}", members.join(","))
+            }),
+        ]
+    })
+}
 
 /// Settings with small bounds.
 pub fn settings() -> HttpSettings {
@@ -25,6 +49,9 @@ pub fn settings() -> HttpSettings {
         max_depth: 128,
         public_url: None,
         max_in_flight: 8,
+        max_in_flight_bytes: 8192,
+        body_timeout: Duration::from_secs(30),
+        any_host: false,
         origins: Vec::new(),
         reject_unregistered: false,
         idempotency_window: Duration::from_secs(60),
@@ -127,6 +154,7 @@ impl Hub {
         let state = AppState {
             node: NodeId::new(7),
             http: Arc::new(http),
+            access: Arc::default(),
             live: Arc::new(live),
             streams,
             appender: StoreActor::open(store.shared(), 64).1,
@@ -140,6 +168,7 @@ impl Hub {
             progress: Arc::default(),
             stopping: Arc::new(AtomicBool::new(false)),
             in_flight: Arc::new(AtomicUsize::new(0)),
+            in_flight_bytes: Arc::default(),
         };
         let loaded = async {
             while !state.types.is_loaded() {

@@ -44,7 +44,7 @@ async fn connections_survive_what_they_can() {
     hub.register("a", &[]).await;
     let (addr, server) = serve(&hub).await;
     let mut one = TcpStream::connect(addr).await.unwrap();
-    let json = "Host: h\r\nContent-Type: application/json\r\n";
+    let json = "Host: localhost\r\nContent-Type: application/json\r\n";
 
     let body = r#"{"type":"a","payload":[1,2]}"#;
     let (left, right) = body.split_at(9);
@@ -59,17 +59,17 @@ async fn connections_survive_what_they_can() {
 
     // A mark's body is of no use, and does not cost the connection.
     for _ in 0..3 {
-        let mark = format!("PUT /api/events/{id}/ok/c HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}");
+        let mark = format!("PUT /api/events/{id}/ok/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}");
         let answer = exchange(&mut one, mark.as_bytes(), "}").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("{\"acknowledge\":true}"), "{answer}");
     }
-    let head = exchange(&mut one, b"HEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n", "\r\n\r\n").await;
+    let head = exchange(&mut one, b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "\r\n\r\n").await;
     assert!(head.contains("content-length: 15") && head.ends_with("\r\n\r\n"), "{head}");
 
     // An answer that does not wait for the body it refuses.
     for (headers, status) in [
-        ("Host: h\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n", "413"),
-        ("Host: h\r\nContent-Type: text/plain\r\nContent-Length: 99999999\r\n", "415"),
+        ("Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n", "413"),
+        ("Host: localhost\r\nContent-Type: text/plain\r\nContent-Length: 99999999\r\n", "415"),
         ("Host: \"h\r\nContent-Length: 99999999\r\n", "400"),
     ] {
         let mut other = TcpStream::connect(addr).await.unwrap();
@@ -83,7 +83,7 @@ async fn connections_survive_what_they_can() {
     let mut old = TcpStream::connect(addr).await.unwrap();
     let answer = exchange(&mut old, b"GET / HTTP/1.0\r\n\r\n", "]}").await;
     assert!(answer.contains(&format!("http://{addr}/api/events/")), "{answer}");
-    let answer = exchange(&mut one, b"GET http://named:81/ HTTP/1.1\r\nHost: h\r\n\r\n", "]}").await;
-    assert!(answer.contains("http://named:81/api/events/"), "{answer}");
+    let answer = exchange(&mut one, b"GET http://named.localhost:81/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "]}").await;
+    assert!(answer.contains("http://named.localhost:81/api/events/"), "{answer}");
     server.stop(false).await;
 }

@@ -1,20 +1,19 @@
 //! The BroadcastActor: the way of a commit from the store to the sessions.
 
+use super::attend::Pending;
 use super::fanout::EncodedRun;
 use super::gap::SEQUENCES;
+use super::interest::Interest;
 use super::pace::{Pace, Turn};
 use super::queue::Stand;
 use super::recovery::Recovery;
 use super::sessions::Sessions;
 use super::track::{Arrival, Track};
-use super::{
-    Attach, CloseAll, CountSessions, LiveEvent, LiveSettings, Refilter, Refused, Standing, Subscribe, TypeNames,
-    Unsubscribe,
-};
+use super::{CloseAll, CountSessions, LiveEvent, LiveSettings, TypeNames, Unsubscribe};
 use crate::alive::Alive;
 use crate::event::{EventId, EventType, Position, Ttl, TypeNo, envelope};
 use crate::measure::LIVE;
-use crate::store::{Live, LiveRun, Store};
+use crate::store::{Live, LiveRun, Partitions, Store};
 use actix::prelude::*;
 use bytestring::ByteString;
 use futures_util::stream;
@@ -48,6 +47,11 @@ pub struct BroadcastActor {
     /// the store could not be asked; then a type begins with its first run.
     pub(super) start: Option<Position>,
     pub(super) recovery: Recovery,
+    pub(super) interest: Interest,
+    /// Sessions that wait for partitions: each once, or twice when it also changes its types.
+    pub(super) pending: Vec<Pending>,
+    /// Ask for nothing that was refused before.
+    pub(super) attend_after: Option<Instant>,
 }
 
 impl BroadcastActor {
@@ -74,6 +78,9 @@ impl BroadcastActor {
             learned: HashMap::new(),
             start: None,
             recovery: Recovery::default(),
+            interest: Interest::default(),
+            pending: Vec::new(),
+            attend_after: None,
         }
     }
 
@@ -137,9 +144,10 @@ impl BroadcastActor {
         self.pace.went_out(handed.taken, now);
         for (id, refused) in handed.refused {
             // Every type has been queued up to where it stands, but for what was refused just now.
-            let mut reached: HashMap<_, _> = self.tracks.iter().map(|(ty, track)| (*ty, track.last())).collect();
-            reached.extend(refused);
             let floor = self.start.unwrap_or(Position::MAX);
+            let stands = self.tracks.iter().map(|(ty, track)| (*ty, track.last()));
+            let mut reached: HashMap<_, _> = stands.filter(|(_, last)| *last != floor).collect();
+            reached.extend(refused);
             self.sessions.fall_behind(id, Stand { reached, floor }, now);
         }
     }
@@ -198,7 +206,13 @@ impl Actor for BroadcastActor {
         });
         ctx.wait(begin);
         ctx.run_interval(SWEEP, |actor, ctx| {
-            actor.sessions.sweep(Instant::now());
+            let now = Instant::now();
+            actor.sessions.sweep(now);
+            actor.learn_types();
+            actor.attend(Partitions::NONE, ctx);
+            actor.leave(now);
+            // A type that has come to be known may have made others unneeded.
+            actor.serve_pending();
             actor.recover(ctx);
         });
     }
@@ -211,11 +225,11 @@ impl StreamHandler<Live> for BroadcastActor {
                 let turn = self.pace.arrive(runs, Instant::now());
                 self.turn(turn, ctx);
             }
-            Live::Interrupted => {
+            Live::Interrupted(partitions) => {
                 // What came before would only be read again.
                 let waiting = self.pace.take();
                 self.commit(waiting, ctx);
-                self.recovery.interrupted();
+                self.recovery.interrupted(partitions);
                 self.recover(ctx);
             }
         }
@@ -227,46 +241,11 @@ impl StreamHandler<Live> for BroadcastActor {
     }
 }
 
-impl Handler<Subscribe> for BroadcastActor {
-    type Result = Result<(), Refused>;
-
-    fn handle(&mut self, new: Subscribe, _: &mut Self::Context) -> Self::Result {
-        self.sessions.subscribe(new, Instant::now())
-    }
-}
-
-impl Handler<Attach> for BroadcastActor {
-    type Result = Result<Vec<Standing>, Refused>;
-
-    fn handle(&mut self, Attach { id, reached }: Attach, _: &mut Self::Context) -> Self::Result {
-        let filter = self.sessions.attach(id).ok_or(Refused::Stopping)?;
-        if self.start.is_none() {
-            // Nobody knows what came before the first run of a type, but the session says how far it has read.
-            for (type_no, position) in reached {
-                self.tracks.entry(type_no).or_insert_with(|| Track::new(position));
-            }
-        }
-        let standings = self.tracks.iter().filter_map(|(type_no, track)| {
-            let name = self.name(*type_no).filter(|name| filter.matches(name))?;
-            Some(Standing { ty: self.type_ref(*type_no)?, name, last: track.last() })
-        });
-        Ok(standings.collect())
-    }
-}
-
-impl Handler<Refilter> for BroadcastActor {
-    type Result = ();
-
-    fn handle(&mut self, Refilter { id, filter }: Refilter, _: &mut Self::Context) {
-        self.sessions.refilter(id, filter);
-    }
-}
-
 impl Handler<Unsubscribe> for BroadcastActor {
     type Result = ();
 
     fn handle(&mut self, gone: Unsubscribe, _: &mut Self::Context) {
-        self.sessions.unsubscribe(gone.0);
+        self.forget(gone.0);
     }
 }
 
@@ -292,6 +271,7 @@ impl Handler<CloseAll> for BroadcastActor {
     fn handle(&mut self, _: CloseAll, ctx: &mut Self::Context) -> Self::Result {
         let waiting = self.pace.take();
         self.commit(waiting, ctx);
+        self.give_up_waiting();
         let gone = self.sessions.close_all(Instant::now());
         Box::pin(async move {
             // An error means that the actor is gone, and its sessions with it.

@@ -3,7 +3,7 @@
 use super::super::testing::{Rig, START, append_payloads, settings};
 use super::super::{Inbox, SessionId};
 use super::*;
-use crate::live::{Ending, LiveEvent, OpenError};
+use crate::live::{Ending, LiveEvent, OpenError, Refused};
 use crate::store::testing::Gate;
 use crate::store::testing::TempStore;
 use std::future::poll_fn;
@@ -98,7 +98,7 @@ async fn after_an_interruption_every_type_is_caught_up() {
     rig.commit(b, 0..1).await;
     assert_eq!(take(&mut inbox, 1).await, ["a0"]);
     let _lost = [rig.append(a, 1..4).await, rig.append(b, 1..4).await];
-    rig.feed.send(Live::Interrupted).await.unwrap();
+    rig.feed.send(Live::Interrupted(Partitions::ALL)).await.unwrap();
     assert_eq!(take(&mut inbox, 3).await, names("a", 1..4));
     rig.commit(a, 4..5).await;
     assert_eq!(take(&mut inbox, 1).await, ["a4"]);
@@ -236,4 +236,95 @@ async fn a_feed_that_ends_does_not_end_the_actor() {
     rig.feed = mpsc::channel(1).0;
     assert_eq!(rig.broadcast.send(CountSessions).await.unwrap(), 1);
     drop(inbox);
+}
+
+#[actix::test]
+async fn a_session_begins_once_the_store_brings_its_types_and_not_before() {
+    let (rig, gate) = gated();
+    let a = rig.register("a", "1h").await;
+    gate.shut.store(true, Ordering::SeqCst);
+    let refused = Inbox::open(&rig.door, "a".parse().unwrap(), None, Box::new(|| true)).await;
+    assert!(matches!(refused.err(), Some(OpenError::Refused(Refused::Unavailable))));
+    assert_eq!(rig.broadcast.send(CountSessions).await.unwrap(), 0);
+    gate.shut.store(false, Ordering::SeqCst);
+    let mut inbox = open(&rig, "a").await;
+    // Another one of the same types needs nothing of the store.
+    gate.shut.store(true, Ordering::SeqCst);
+    let mut second = open(&rig, "a").await;
+    rig.commit(a, 0..1).await;
+    gate.shut.store(false, Ordering::SeqCst);
+    assert_eq!(take(&mut inbox, 1).await, ["a0"]);
+    assert_eq!(take(&mut second, 1).await, ["a0"]);
+}
+
+#[actix::test]
+async fn a_type_that_nobody_wanted_begins_where_it_stands() {
+    let rig = Rig::knowing(settings());
+    let (a, b) = (rig.register("a", "1h").await, rig.register("b", "1h").await);
+    let _heard = open(&rig, "b").await;
+    let _unheard = rig.append(a, 0..5).await;
+    let mut inbox = open(&rig, "a").await;
+    let _lost = rig.append(a, 5..6).await;
+    rig.commit(a, 6..7).await;
+    rig.commit(b, 6..7).await;
+    assert_eq!(take(&mut inbox, 2).await, names("a", 5..7));
+}
+
+#[actix::test]
+async fn what_was_committed_before_a_wanted_type_was_known_is_read() {
+    let rig = Rig::knowing(settings());
+    let mut inbox = open(&rig, "late,*:x").await;
+    // Far ahead of what is expected, so that nothing of it is heard.
+    for n in 0..10 {
+        rig.register(&format!("other{n}"), "1h").await;
+    }
+    let record = rig.store.register("late", "1h").await;
+    let _unheard = rig.append(record.type_no, 0..3).await;
+    rig.know(&record);
+    assert_eq!(take(&mut inbox, 3).await, names("late", 0..3));
+    rig.commit(record.type_no, 3..4).await;
+    assert_eq!(take(&mut inbox, 1).await, ["late3"]);
+}
+
+#[actix::test]
+async fn an_interruption_of_other_partitions_reads_nothing() {
+    let (rig, gate) = gated();
+    let a = rig.register("a", "1h").await;
+    let mut inbox = open(&rig, "a").await;
+    rig.commit(a, 0..1).await;
+    assert_eq!(take(&mut inbox, 1).await, ["a0"]);
+    let _lost = rig.append(a, 1..2).await;
+    let own = Partitions::from(crate::store::Partition::of(a));
+    rig.feed.send(Live::Interrupted(Partitions::ALL.without(own))).await.unwrap();
+    let later = rig.append(a, 2..3).await;
+    while rig.feed.capacity() < rig.feed.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    rig.broadcast.send(CountSessions).await.unwrap();
+    assert_eq!(gate.reads.load(Ordering::SeqCst), 0);
+    rig.feed.send(Live::Interrupted(own)).await.unwrap();
+    rig.say(vec![later]).await;
+    assert_eq!(take(&mut inbox, 2).await, names("a", 1..3));
+}
+
+#[actix::test]
+async fn ephemeral_events_on_their_way_are_not_lost_to_an_interruption() {
+    let rig = Rig::knowing(settings());
+    let e = rig.register("e", "ephemeral").await;
+    let mut inbox = open(&rig, "e").await;
+    rig.commit(e, 0..1).await;
+    assert_eq!(take(&mut inbox, 1).await, ["e0"]);
+    // The store has it when it is asked where types stand; the feed brings it afterwards.
+    let on_its_way = rig.append(e, 1..2).await;
+    rig.feed.send(Live::Interrupted(Partitions::ALL)).await.unwrap();
+    while rig.feed.capacity() < rig.feed.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        rig.broadcast.send(CountSessions).await.unwrap();
+        rig.store.last_positions(&[e]).await.unwrap();
+    }
+    rig.say(vec![on_its_way]).await;
+    rig.commit(e, 2..3).await;
+    assert_eq!(take(&mut inbox, 2).await, ["e1", "e2"]);
 }

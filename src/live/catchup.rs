@@ -10,7 +10,7 @@ use super::broadcast::live_event;
 use super::inbox::Door;
 use super::queue::Stand;
 use super::resume::matching;
-use super::{LiveEvent, SessionId};
+use super::{LiveEvent, Refused, SessionId};
 use crate::event::{EventType, Millis, Position, TypeFilter, TypeNo};
 use crate::live::gap::SEQUENCES;
 use crate::store::{Marked, ReadQuery, StoreError, StoredEvent, TypeRef};
@@ -193,7 +193,11 @@ impl CatchUp {
     /// Has commits queued again, and begins the last round.
     async fn attach(&mut self) -> Result<Option<Step>, StoreError> {
         let reached = self.reached.iter().map(|(ty, position)| (*ty, *position)).collect();
-        let Ok(standings) = self.door.attach(self.id, reached).await else { return Ok(Some(Step::Gone)) };
+        let standings = match self.door.attach(self.id, reached).await {
+            Ok(standings) => standings,
+            Err(e @ Refused::Unavailable) => return Err(StoreError::Unavailable(e.to_string())),
+            Err(_) => return Ok(Some(Step::Gone)),
+        };
         let mut missing = Vec::new();
         for standing in standings {
             let type_no = standing.ty.type_no;

@@ -80,6 +80,8 @@ impl<S> Fanout<S> {
         let mut key = filter.patterns().to_vec();
         key.sort_unstable();
         key.dedup();
+        // Those who may have less are never in one group with those who may have more.
+        key.extend(filter.limit().map(|limit| format!("\n{}", limit.key())));
         let no = *self.by_filter.entry(key.clone()).or_insert(self.next_group);
         self.next_group += u64::from(no == self.next_group);
         let group = self.groups.entry(no).or_insert(Group { filter, key, sessions: Vec::new(), mask: 0 });
@@ -215,6 +217,16 @@ mod tests {
 
     fn texts(handed: &Handed) -> Vec<(usize, Vec<&str>)> {
         handed.iter().map(|(s, events)| (*s, events.iter().map(|e| &*e.json).collect())).collect()
+    }
+
+    #[test]
+    fn who_may_have_less_is_in_no_group_of_those_who_may_have_more() {
+        let (mut fanout, _) = fanout(&["*"]);
+        let limited = |limit: &str| TypeFilter::any().within(Arc::new(limit.parse().unwrap()));
+        fanout.insert(SessionId::unused(), limited("a"), 1);
+        fanout.insert(SessionId::unused(), limited("b"), 2);
+        let handed = spread(&mut fanout, &[run(1, "a", 1..2), run(2, "b", 1..2)]);
+        assert_eq!(texts(&handed), [(0, vec!["a1", "b1"]), (1, vec!["a1"]), (2, vec!["b1"])]);
     }
 
     #[test]

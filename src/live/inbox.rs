@@ -85,7 +85,7 @@ impl Inbox {
     /// must free the session's socket.
     ///
     /// # Errors
-    /// When there are too many sessions, or the hub is stopping, or (with a cursor) the store does not answer.
+    /// When there are too many sessions, or the hub is stopping, or the store does not answer.
     pub async fn open(
         door: &Door,
         filter: TypeFilter,
@@ -243,7 +243,8 @@ impl Inbox {
         self.line.as_ref().map_or_else(TypeFilter::any, |line| line.filter.clone())
     }
 
-    /// Asks for other types; in force when the answer is there, for events committed from then on.
+    /// Asks for other types; in force when the answer is there, for events committed from then on. With
+    /// [`Refused::Unavailable`] not yet, but when the store is back.
     pub fn refilter(&mut self, filter: TypeFilter) -> impl Future<Output = Result<(), Refused>> + use<> {
         match &mut self.stage {
             Stage::Paused(catch_up) => catch_up.refilter(filter.clone()),
@@ -256,7 +257,7 @@ impl Inbox {
         });
         async move {
             match said {
-                Some(said) => said.await.map_err(|_| Refused::Stopping),
+                Some(said) => said.await.unwrap_or(Err(Refused::Stopping)),
                 None => Ok(()),
             }
         }

@@ -27,6 +27,8 @@ pub trait TypeNames: Send + Sync + 'static {
     fn find(&self, type_no: TypeNo) -> Option<(EventType, Ttl)>;
     /// The numbers of all types that this node knows.
     fn all(&self) -> Vec<TypeNo>;
+    /// How many these are: cheap, and never less than before.
+    fn count(&self) -> usize;
 }
 
 /// A session's number in this process; never given twice.
@@ -99,9 +101,9 @@ pub struct Standing {
     pub last: Position,
 }
 
-/// A session wants other types from now on.
+/// A session wants other types from now on. [`Refused::Unavailable`]: only once the store is back.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), Refused>")]
 pub struct Refilter {
     /// Which session.
     pub id: SessionId,
@@ -118,6 +120,9 @@ pub enum Refused {
     /// The hub is going away.
     #[error("the hub is shutting down")]
     Stopping,
+    /// The store cannot say for now what is committed.
+    #[error("the store does not bring live events of these types for now")]
+    Unavailable,
 }
 
 /// A session has ended, for whatever reason.

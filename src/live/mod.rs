@@ -11,6 +11,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `broadcast` | the actor: the way of a commit |
+//! | `attend` | the actor: which partitions the store brings, who waits for them |
+//! | `interest` | which partitions sessions need, pure |
 //! | `recovery` | the actor: gaps, interruptions, types not known yet |
 //! | `track` | the order of one type, pure |
 //! | `gap` | what was missed, read oldest first |
@@ -22,11 +24,13 @@
 //! | `catchup` | what a session has missed, read in the order of ids; then the way back to live |
 //! | `resume` | what a cursor means |
 
+mod attend;
 mod broadcast;
 mod catchup;
 mod fanout;
 mod gap;
 mod inbox;
+mod interest;
 mod messages;
 mod pace;
 mod queue;

@@ -8,7 +8,7 @@ use super::gap::next_page;
 use super::sessions::PATIENCE;
 use super::track::Track;
 use crate::event::{Millis, Position, Ttl, TypeNo};
-use crate::store::{StoreError, StoredEvent, TypeRecord, TypeRef};
+use crate::store::{Partition, Partitions, StoreError, StoredEvent, TypeRecord, TypeRef};
 use actix::prelude::*;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub struct Recovery {
     unnamed: HashMap<TypeNo, Instant>,
     /// The store is being asked for the registry.
     naming: bool,
-    /// Commits may have been missed, and the store has not been asked since.
-    interrupted: bool,
+    /// Where commits may have been missed, and the store has not been asked since.
+    interrupted: Partitions,
     /// The store is being asked where types stand.
     locating: bool,
     /// Ask nothing before: the store has failed.
@@ -56,9 +56,9 @@ impl Recovery {
         self.unnamed.entry(type_no).or_insert_with(Instant::now);
     }
 
-    /// Commits of any type may have been missed.
-    pub fn interrupted(&mut self) {
-        self.interrupted = true;
+    /// Commits of these types may have been missed.
+    pub fn interrupted(&mut self, partitions: Partitions) {
+        self.interrupted = self.interrupted.with(partitions);
     }
 
     fn is_paused(&mut self) -> bool {
@@ -83,7 +83,7 @@ impl BroadcastActor {
         if self.recovery.is_paused() {
             return;
         }
-        if self.recovery.interrupted && !self.recovery.locating {
+        if !self.recovery.interrupted.is_empty() && !self.recovery.locating {
             self.locate(ctx);
         }
         if !self.recovery.unnamed.is_empty() && !self.recovery.naming {
@@ -177,22 +177,23 @@ impl BroadcastActor {
         self.hand_on(&ready);
     }
 
-    /// Asks the store where every type stands, and reads what sessions have missed.
+    /// Asks the store where types stand, and reads what sessions have missed.
     fn locate(&mut self, ctx: &mut Context<Self>) {
-        self.recovery.interrupted = false;
+        let partitions = std::mem::take(&mut self.recovery.interrupted);
+        let all = self.types_in(partitions);
+        if all.is_empty() {
+            return;
+        }
         self.recovery.locating = true;
-        let known = self.types.all().into_iter();
-        let all: HashSet<TypeNo> = known.chain(self.tracks.keys().copied()).collect();
-        let all: Vec<TypeNo> = all.into_iter().collect();
         let store = Arc::clone(&self.store);
         let ask = async move { store.last_positions(&all).await.map(|last| (all, last)) };
-        ctx.spawn(ask.into_actor(self).map(|answer, actor, ctx| {
+        ctx.spawn(ask.into_actor(self).map(move |answer, actor, ctx| {
             actor.recovery.locating = false;
             match answer {
                 Ok((types, last)) => actor.located(types, last),
                 Err(e) => {
                     actor.recovery.failed("asking for last positions", &e);
-                    actor.recovery.interrupted = true;
+                    actor.recovery.interrupted(partitions);
                 }
             }
             actor.recover(ctx);
@@ -203,6 +204,14 @@ impl BroadcastActor {
         for (type_no, last) in types.into_iter().zip(last) {
             let name = self.name(type_no);
             let wanted = name.as_ref().is_none_or(|name| self.sessions.wanted(type_no, name));
+            let left = !self.interest.attended().contains(Partition::of(type_no));
+            if left && !self.tracks.contains_key(&type_no) {
+                continue;
+            }
+            // There is nothing to be read of it, and the feed may hold what the store has counted already.
+            if wanted && self.is_ephemeral(type_no) {
+                continue;
+            }
             let start = self.start.unwrap_or(last);
             let track = self.tracks.entry(type_no).or_insert_with(|| Track::new(start));
             if track.interrupted(last, wanted) {
@@ -239,7 +248,10 @@ impl BroadcastActor {
         let unnamed: Vec<_> = self.recovery.unnamed.iter().map(|(type_no, since)| (*type_no, *since)).collect();
         for (type_no, since) in unnamed {
             let named = self.name(type_no).is_some();
-            let Some(track) = self.tracks.get_mut(&type_no) else { continue };
+            let Some(track) = self.tracks.get_mut(&type_no) else {
+                self.recovery.unnamed.remove(&type_no);
+                continue;
+            };
             if named {
                 track.unnamed = false;
                 self.release(type_no);
@@ -254,6 +266,11 @@ impl BroadcastActor {
             }
             self.recovery.unnamed.remove(&type_no);
         }
+    }
+
+    /// Whether nothing of a type is kept.
+    pub(super) fn is_ephemeral(&self, type_no: TypeNo) -> bool {
+        self.type_ref(type_no).is_some_and(|ty| ty.ttl.is_ephemeral())
     }
 
     /// What the store needs to read a type: its number and newest lifetime.

@@ -110,8 +110,13 @@ impl Sessions {
         self.open.len() + self.away.len() + self.closing.len()
     }
 
-    /// Takes a session in.
-    pub fn subscribe(&mut self, new: Subscribe, now: Instant) -> Result<(), Refused> {
+    /// Whether a session is there, and was not told to go.
+    pub fn has(&self, id: SessionId) -> bool {
+        self.open.get(id).is_some() || self.away.contains_key(&id)
+    }
+
+    /// Takes a session in. One that is not `ready` begins with [`attach`](Self::attach), whatever it says.
+    pub fn subscribe(&mut self, new: Subscribe, ready: bool, now: Instant) -> Result<(), Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
         }
@@ -120,10 +125,12 @@ impl Sessions {
         }
         let session = Session { outbox: new.outbox, cut: new.cut, filter: new.filter };
         match new.begin {
-            Begin::Now => self.insert(new.id, session),
-            Begin::CaughtUp => {
+            Begin::Now if ready => self.insert(new.id, session),
+            begin => {
+                // One that waits for the store cannot get anywhere.
+                let patience = if begin == Begin::Now { READING } else { self.idle };
                 let watched = Watched::new(&session, now);
-                self.away.insert(new.id, Away { session, watched, patience: self.idle, deadline: None });
+                self.away.insert(new.id, Away { session, watched, patience, deadline: None });
             }
         }
         Ok(())

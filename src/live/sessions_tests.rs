@@ -17,7 +17,7 @@ fn open(sessions: &mut Sessions, cuts: &Arc<AtomicUsize>) -> Result<(SessionId, 
     let cut: Cut = Box::new(move || cuts.fetch_add(1, Ordering::Relaxed) > 0);
     let filter = "*".parse().unwrap();
     let subscribe = Subscribe { id, filter, outbox, begin: Begin::Now, cut };
-    sessions.subscribe(subscribe, Instant::now()).map(|()| (id, inbox))
+    sessions.subscribe(subscribe, true, Instant::now()).map(|()| (id, inbox))
 }
 
 fn sessions(limit: usize) -> Sessions {

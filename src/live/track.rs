@@ -51,6 +51,12 @@ impl Track {
         self.last
     }
 
+    /// Nobody has wanted the type until now, and it stands at `last`: nothing up to there needs handing on.
+    pub fn begin(&mut self, last: Position) {
+        self.give_up();
+        self.last = self.last.max(last);
+    }
+
     /// A run was committed. `wanted`: whether anybody would get what is missing before it.
     pub fn arrive(&mut self, run: LiveRun, wanted: bool) -> Arrival {
         if self.unnamed || self.gap.is_some() {
@@ -189,6 +195,19 @@ mod tests {
         assert_eq!(track.missing(), None);
         assert_eq!(track.release(), [run(12, 13..=13), run(13, 14..=14)]);
         assert_eq!(track.arrive(run(14, 15..=15), true), Arrival::Next(run(14, 15..=15)));
+    }
+
+    #[test]
+    fn a_type_that_nobody_wanted_begins_where_it_stands() {
+        let mut track = Track::new(p(10));
+        assert_eq!(track.arrive(run(12, 13..=14), true), Arrival::Gap);
+        track.begin(p(30));
+        assert_eq!((track.missing(), track.release()), (None, vec![]));
+        assert_eq!(track.arrive(run(25, 26..=30), true), Arrival::Known);
+        assert_eq!(track.arrive(run(30, 31..=31), true), Arrival::Next(run(30, 31..=31)));
+        // What was handed on is never handed on again, whatever the store says.
+        track.begin(p(20));
+        assert_eq!(track.last(), p(31));
     }
 
     #[test]

@@ -93,11 +93,19 @@ impl TypeView {
     pub fn matching(&self, filter: &TypeFilter) -> Vec<Arc<TypeEntry>> {
         if let Some(names) = filter.exact() {
             let mut found: Vec<_> = names.iter().filter_map(|name| self.get(name)).collect();
+            if let Some(limit) = filter.limit() {
+                found.retain(|e| limit.matches(&e.name));
+            }
             found.sort_by_key(|e| e.type_no);
             found.dedup_by_key(|e| e.type_no);
             return found;
         }
         self.by_name.iter().filter(|e| filter.matches(e.key())).map(|e| Arc::clone(&e)).collect()
+    }
+
+    /// How many types there are, registered or deleted; never less than before.
+    pub fn size(&self) -> usize {
+        self.by_name.len()
     }
 
     /// Whether the store's registry has been read once: before, an unknown type means nothing.

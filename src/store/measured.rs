@@ -41,6 +41,10 @@ macro_rules! counted {
                 self.0.lane(type_no)
             }
 
+            fn ignore(&self, partition: Partition) {
+                self.0.ignore(partition);
+            }
+
             fn live(&self) -> mpsc::Receiver<Live> {
                 self.0.live()
             }
@@ -81,6 +85,7 @@ counted! {
     announce(node: &Node) -> ();
     withdraw(node: &NodeId) -> ();
     nodes() -> Vec<SeenNode>;
+    listen(partition: Partition) -> ();
     facts() -> StoreFacts;
     close() -> ();
 }

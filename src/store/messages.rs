@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out: the messages of the [`Store`](super::Store) trait.
 
+use super::Partitions;
 use crate::error::{ApiError, Code};
 use crate::event::{ClientId, EventId, EventType, Millis, Position, StreamName, Ttl, TypeNo};
 use bytes::Bytes;
@@ -437,6 +438,6 @@ pub struct LiveRun {
 pub enum Live {
     /// Runs committed together.
     Commit(Vec<LiveRun>),
-    /// Commits may have been missed (a connection was lost): read the gaps from the store.
-    Interrupted,
+    /// Commits in these partitions may have been missed (a connection was lost): read the gaps from the store.
+    Interrupted(Partitions),
 }

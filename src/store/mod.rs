@@ -11,6 +11,7 @@ mod facts;
 mod measured;
 mod messages;
 mod nodes;
+mod partition;
 pub mod redis;
 mod stamp;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use facts::{ServerFacts, StoreFacts, StoreWarning};
 pub use measured::Measured;
 pub use messages::*;
 pub use nodes::{GONE_AFTER, Node, NodeId, SeenNode};
+pub use partition::{Partition, Partitions};
 pub use stamp::{Pending, Stamp, StampQuery};
 
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
@@ -187,7 +189,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// The feed of commits for this node's live sessions. Called once; bounded: when the reader does
     /// not keep up, commits are dropped, which it sees by [`LiveRun::previous`] and reads from the store.
+    ///
+    /// It brings what was asked for with [`listen`](Self::listen), and may bring more.
     fn live(&self) -> mpsc::Receiver<Live>;
+
+    /// Has the live feed bring the commits of a partition's types: all that are made from the answer on, until
+    /// [`ignore`](Self::ignore), but for what [`Live::Interrupted`] says. An error means that it is not so yet; it
+    /// is still tried until `ignore`.
+    async fn listen(&self, partition: Partition) -> Result<(), StoreError>;
+
+    /// The live feed need not bring the commits of a partition any more.
+    fn ignore(&self, partition: Partition);
 
     /// Flushes and closes; called once, after the last append was answered.
     async fn close(&self) -> Result<(), StoreError>;

@@ -38,7 +38,7 @@ pub use messages::*;
 pub use pool::{SinkHandle, SinkPool};
 pub use rabbit::Brokers;
 pub use sink_actor::SinkActor;
-pub use spec::{MAX_CONCURRENCY, MAX_MAILBOX, Secrets, StreamSpec, parse_streams};
+pub use spec::{MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_MAILBOX, MAX_STREAMS, Secrets, StreamSpec, parse_streams};
 pub use webhook::WebhookClient;
 
 use crate::event::{EventId, EventType, Millis, Trace};

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Most streams of a type: each is a write in every append.
-const MAX_STREAMS: usize = 100;
+pub const MAX_STREAMS: usize = 100;
 /// Most events of a stream in memory.
 pub const MAX_MAILBOX: u64 = 100_000;
 /// Most attempts at a time of a stream.
 pub const MAX_CONCURRENCY: u64 = 1024;
 /// Most attempts for an event.
-const MAX_ATTEMPTS: u64 = 10_000;
+pub const MAX_ATTEMPTS: u64 = 10_000;
 /// Longest wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_secs(7 * 86_400);
 /// Longest readable part of a derived name.

@@ -39,7 +39,7 @@ async fn those_who_share_a_look_get_answers_of_their_own(hub: Hub) {
     ] {
         for method in ["GET", "HEAD"] {
             for known in ["\"x\"", "*", &tag, &cut] {
-                for host in ["hub.test", "other.test"] {
+                for host in ["hub.localhost", "other.localhost"] {
                     let headers = [("Host", host), ("If-None-Match", known)];
                     asked.push(http::request(method, &path, &headers, None));
                 }

@@ -27,6 +27,7 @@ mod live_full_speed;
 mod live_resume;
 mod live_sse;
 mod nasty;
+mod openapi;
 mod payload;
 mod register;
 mod register_invalid;

@@ -141,11 +141,11 @@ async fn broken_http_is_refused(hub: Hub) {
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"POST /api/events/send HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST /api/events/send HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST /api/events/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{",
-        b"POST /api/events/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{",
-        b"GET / HTTP/1.1\r\nHost: x\r\nA\0b: c\r\n\r\n",
+        b"POST /api/events/send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /api/events/send HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /api/events/send HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{",
+        b"POST /api/events/send HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA\0b: c\r\n\r\n",
     ];
     for bytes in requests {
         let mut connection = Connection::open(hub.address()).await.expect("the hub accepts connections");
@@ -169,7 +169,7 @@ async fn a_body_that_never_comes_holds_nobody(hub: Hub) {
     let mut waiting = Vec::new();
     for _ in 0..50 {
         let mut connection = Connection::open(hub.address()).await.expect("the hub accepts connections");
-        let head = b"POST /api/events/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+        let head = b"POST /api/events/send HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
         connection.write(head).await.expect("the hub reads");
         waiting.push(connection);
     }

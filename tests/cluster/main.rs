@@ -21,6 +21,7 @@ mod load;
 mod redis_server;
 
 mod failover;
+mod live;
 mod reshard;
 mod sentinel;
 

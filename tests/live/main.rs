@@ -11,8 +11,10 @@
 mod support;
 
 mod conformance;
+mod partitions;
 mod python;
 mod raw;
 mod replay;
 mod stalled;
+mod two_nodes;
 mod vanished;

@@ -30,7 +30,7 @@ impl Raw {
     /// Opens one whose socket takes in little that is not read.
     pub async fn open_with(hub: &Hub, receive_buffer: Option<u32>) -> Self {
         let mut stream = BufReader::new(connect(hub, receive_buffer).await);
-        let request = "GET /api/events/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        let request = "GET /api/events/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         stream.write_all(request.as_bytes()).await.expect("a request");
         let status = crate::support::http::read_line(&mut stream).await.expect("an answer");
@@ -88,7 +88,7 @@ async fn connect(hub: &Hub, receive_buffer: Option<u32>) -> TcpStream {
 /// Asks for a stream of events, and reads no further than the status of the answer.
 pub async fn stream(hub: &Hub, receive_buffer: Option<u32>) -> (u16, TcpStream) {
     let mut stream = connect(hub, receive_buffer).await;
-    let request = "GET /api/events/ HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n";
+    let request = "GET /api/events/ HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("a request");
     let mut status = [0; "HTTP/1.1 200".len()];
     within(PATIENCE, "a status", stream.read_exact(&mut status)).await.expect("an answer");

@@ -124,3 +124,12 @@ fn the_dashboard_shows_every_metric_and_no_other() {
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len());
 }
+
+#[test]
+fn operators_are_told_what_to_do_at_each_alarm() {
+    let page = include_str!("../../docs/operations.md");
+    let words: BTreeSet<&str> = page.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let missing: Vec<_> =
+        alarms().into_iter().map(|rule| rule.alert).filter(|name| !words.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/operations.md says nothing of {missing:?}");
+}

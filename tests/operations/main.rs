@@ -1,4 +1,4 @@
-//! Starting, stopping, and a store that goes away.
+//! Starting, stopping, who may do what, TLS, more than the hub can take, and a store that goes away.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +10,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod admission;
 mod master_away;
 mod settings;
 mod shutdown;
 mod store_away;
+mod tls;

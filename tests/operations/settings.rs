@@ -35,7 +35,7 @@ async fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (Option
     (status.code(), out, err)
 }
 
-async fn assert_refused(folder: &Path, arguments: &[&str], env: &[(&str, &str)], named: &str) {
+pub async fn assert_refused(folder: &Path, arguments: &[&str], env: &[(&str, &str)], named: &str) {
     let (code, _, err) = run(folder, arguments, env).await;
     assert!(code.is_some_and(|c| c != 0), "exit code {code:?} for {env:?}");
     let lines: Vec<_> = err.lines().filter(|l| !l.trim().is_empty()).collect();

@@ -220,3 +220,45 @@ impl Dice {
         (self.0 >> 33) % sides
     }
 }
+
+/// Appends to a type until that is taken, and waits until the feed brings it; what was interrupted meanwhile.
+pub async fn comes_through(
+    store: &Arc<dyn Store>,
+    feed: &mut tokio::sync::mpsc::Receiver<Live>,
+    number: u16,
+) -> Partitions {
+    let mut seen = Partitions::NONE;
+    let taken = async {
+        loop {
+            match store.append(vec![group(number, 1, &[])]).await.map(|mut answers| answers.remove(0)) {
+                Ok(Ok(Appended::Stored(positions))) => return positions[0],
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let position = tokio::time::timeout(Duration::from_secs(60), taken).await.expect("an append is taken");
+    let brought = async {
+        loop {
+            match feed.recv().await.expect("the feed is open") {
+                Live::Interrupted(partitions) => {
+                    seen = seen.with(partitions);
+                    let last = store.last_positions(&[type_no(number)]).await;
+                    if partitions.contains(Partition::of(type_no(number))) && last.is_ok_and(|last| last[0] >= position)
+                    {
+                        return;
+                    }
+                }
+                Live::Commit(runs) => {
+                    if runs
+                        .iter()
+                        .any(|run| run.type_no == type_no(number) && run.events.iter().any(|e| e.0 >= position))
+                    {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), brought).await.expect("the feed brings it");
+    seen
+}

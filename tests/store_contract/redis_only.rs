@@ -1,7 +1,6 @@
 //! What only Redis can do: go away and come back, be full, be wrong; and its keys.
 
 use crate::kit::*;
-use crate::live::next;
 use crate::redis_server::{RedisServer, free_port};
 use crate::registry::put;
 use ::redis::Commands;
@@ -96,21 +95,6 @@ async fn a_silent_redis_is_given_up_in_time() {
     server.thaw();
     until("the store is back", || async { store.ping().await.ok() }).await;
     append(&store, group(1, 1, &[])).await;
-}
-
-#[tokio::test]
-async fn the_live_feed_says_that_it_was_interrupted_and_goes_on() {
-    let mut server = RedisServer::start();
-    let store = connect(&server.url(), options());
-    let mut feed = store.live();
-    assert!(matches!(feed.recv().await, Some(Live::Interrupted)), "nothing was heard before the first connection");
-    let first = append(&store, group(1, 1, &[])).await;
-    assert_eq!(next(&mut feed).await[0].previous, Position::default());
-    server.restart();
-    let live = tokio::time::timeout(Duration::from_secs(20), feed.recv()).await.expect("in time");
-    assert!(matches!(live, Some(Live::Interrupted)), "{live:?}");
-    until("an append", || async { store.append(vec![group(1, 1, &[])]).await.ok() }).await;
-    assert_eq!(next(&mut feed).await[0].previous, first[0]);
 }
 
 #[tokio::test]

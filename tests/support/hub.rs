@@ -214,6 +214,20 @@ impl Hub {
         self.signal("TERM");
     }
 
+    /// Waits until it has logged a line with this text.
+    pub async fn logged(&self, text: &str) -> String {
+        let found = || async { self.log().into_iter().find(|line| line.contains(text)) };
+        eventually(PATIENCE, &format!("a line with '{text}' in the log"), found).await
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the hub runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");
+        let kilobytes: usize = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
+        kilobytes * 1024
+    }
+
     /// Sends a signal by its name and returns at once.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
@@ -255,6 +269,14 @@ impl Hub {
     /// A request with headers and a body.
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Response {
         http::call(self.address(), method, path, headers, body).await
+    }
+
+    /// A request with a token, and a JSON body if there is one.
+    pub async fn by(&self, token: &str, method: &str, path: &str, body: Option<&serde_json::Value>) -> Response {
+        let authorization = format!("Bearer {token}");
+        let headers = [("Authorization", &*authorization), ("Content-Type", "application/json")];
+        let body = body.map(ToString::to_string);
+        self.call(method, path, &headers, body.as_deref().map(str::as_bytes)).await
     }
 
     /// GET.

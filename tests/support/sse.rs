@@ -97,7 +97,7 @@ impl Events {
         let open = async {
             let mut stream = TcpStream::connect(hub.address()).await.expect("the hub listens");
             let mut head =
-                format!("GET /api/events/{query} HTTP/1.1\r\nHost: hub.test\r\nAccept: text/event-stream\r\n");
+                format!("GET /api/events/{query} HTTP/1.1\r\nHost: hub.localhost\r\nAccept: text/event-stream\r\n");
             for (name, value) in headers {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }

@@ -6,6 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -20,6 +21,18 @@ impl Session {
         let url = format!("ws://{}/api/events/{query}", hub.address());
         let opened = within(PATIENCE, "the WebSocket handshake", tokio_tungstenite::connect_async(&url)).await;
         let (socket, _) = opened.unwrap_or_else(|e| panic!("no session at {url}: {e}"));
+        Self { socket }
+    }
+
+    /// Opens `/api/events/` with a token, as a browser sends it.
+    pub async fn open_with(hub: &Hub, query: &str, token: &str) -> Self {
+        let url = format!("ws://{}/api/events/{query}", hub.address());
+        let mut request = url.into_client_request().expect("a URL");
+        let protocols = format!("bearer, {token}").parse().expect("a header");
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocols);
+        let opened = within(PATIENCE, "the WebSocket handshake", tokio_tungstenite::connect_async(request)).await;
+        let (socket, answer) = opened.unwrap_or_else(|e| panic!("no session: {e}"));
+        assert_eq!(answer.headers().get("sec-websocket-protocol").expect("a choice"), "bearer");
         Self { socket }
     }
 

@@ -43,13 +43,29 @@ impl Rig {
         Self::reading(store, shared, settings)
     }
 
+    /// Starts one whose actor knows the types that are registered here, too.
+    pub fn knowing(settings: LiveSettings) -> Self {
+        let store = TempStore::open(START);
+        let (door, types) = (store.shared(), Arc::<Known>::default());
+        Self::with(store, door, settings, Arc::<Known>::clone(&types), types)
+    }
+
     /// Starts one that reaches its store by `door` alone.
     pub fn reading(store: TempStore, door: Arc<dyn Store>, settings: LiveSettings) -> Self {
+        Self::with(store, door, settings, Arc::new(NoTypes), Arc::default())
+    }
+
+    fn with(
+        store: TempStore,
+        door: Arc<dyn Store>,
+        settings: LiveSettings,
+        for_actor: Arc<dyn TypeNames>,
+        types: Arc<Known>,
+    ) -> Self {
         let (feed, receiver) = mpsc::channel(1024);
-        let types = Arc::<Known>::default();
         let (shared, for_sessions) = (Arc::clone(&door), settings.clone());
         let broadcast = BroadcastActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-            BroadcastActor::with_feed(door, Arc::new(NoTypes), settings, receiver)
+            BroadcastActor::with_feed(door, for_actor, settings, receiver)
         });
         let names: Arc<dyn TypeNames> = Arc::<Known>::clone(&types);
         let door = Door { broadcast: broadcast.clone(), settings: Arc::new(for_sessions), store: shared, types: names };
@@ -58,9 +74,14 @@ impl Rig {
 
     /// Registers a type in the store.
     pub async fn register(&self, name: &str, ttl: &str) -> TypeNo {
-        let type_no = self.store.register(name, ttl).await.type_no;
-        self.types.0.lock().unwrap().push((type_no, name.parse().unwrap(), ttl.parse().unwrap()));
-        type_no
+        let record = self.store.register(name, ttl).await;
+        self.know(&record);
+        record.type_no
+    }
+
+    /// Makes a type known that is registered already.
+    pub fn know(&self, record: &TypeRecord) {
+        self.types.0.lock().unwrap().push((record.type_no, record.name.clone(), record.ttl.clone()));
     }
 
     /// As [`append`]: what is committed and not said is what the feed has lost.
@@ -138,6 +159,10 @@ impl TypeNames for Known {
     fn all(&self) -> Vec<TypeNo> {
         self.0.lock().unwrap().iter().map(|(no, ..)| *no).collect()
     }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
 }
 
 /// A view that has not heard of any type.
@@ -150,5 +175,9 @@ impl TypeNames for NoTypes {
 
     fn all(&self) -> Vec<TypeNo> {
         Vec::new()
+    }
+
+    fn count(&self) -> usize {
+        0
     }
 }

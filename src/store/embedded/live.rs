@@ -1,6 +1,6 @@
 //! Commits, told to this process' live readers.
 
-use super::super::{Live, LiveRun};
+use super::super::{Live, LiveRun, Partitions};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +60,7 @@ impl LiveFeed {
     /// Tells the reader that it has missed something, if it has and there is room.
     pub(super) fn retry(&mut self) {
         if self.missed && self.room() {
-            match self.sender.try_send(Live::Interrupted) {
+            match self.sender.try_send(Live::Interrupted(Partitions::ALL)) {
                 Ok(()) => {
                     self.sizes.push_back(0);
                     self.missed = false;
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(commits, 32);
         feed.send(run(1));
         let told: Vec<_> = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
-        assert!(matches!(told.first(), Some(Live::Interrupted)));
+        assert!(matches!(told.first(), Some(Live::Interrupted(Partitions::ALL))));
         assert!(matches!(told.last(), Some(Live::Commit(runs)) if *runs == run(1)));
         assert!(!feed.owes());
     }

@@ -50,8 +50,9 @@ pub use self::core::Clock;
 
 use super::{
     AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, Discarded, EventDetail, Fenced, Lease, Letters, Live,
-    MarkRequest, Node, NodeId, Page, Pending, Put, PutType, ReadQuery, Replay, Replayed, SeenNode, Settle, Stamp,
-    StampQuery, Store, StoreError, StoreFacts, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord, TypeRef,
+    MarkRequest, Node, NodeId, Page, Partition, Pending, Put, PutType, ReadQuery, Replay, Replayed, SeenNode, Settle,
+    Stamp, StampQuery, Store, StoreError, StoreFacts, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord,
+    TypeRef,
 };
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
@@ -406,6 +407,13 @@ impl Store for EmbeddedStore {
             mpsc::channel(1).1
         })
     }
+
+    // The feed is in this process, and whole.
+    async fn listen(&self, _: Partition) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn ignore(&self, _: Partition) {}
 
     async fn close(&self) -> Result<(), StoreError> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -3,10 +3,10 @@
 
 use super::slots::Route;
 use crate::event::{ClientId, TypeNo};
-use crate::store::StreamKey;
+use crate::store::{Partition, StreamKey};
 
 /// Partitions a type number is spread over: what must be in one slot of a cluster is in one partition.
-pub(super) const PARTITIONS: u16 = 64;
+pub(super) const PARTITIONS: u16 = Partition::COUNT;
 
 /// Makes names under one prefix.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub(super) struct Keys {
 
 /// The partition of a type.
 pub(super) fn partition(type_no: TypeNo) -> u16 {
-    type_no.get() % PARTITIONS
+    Partition::of(type_no).get()
 }
 
 impl Keys {

@@ -83,19 +83,6 @@ impl Masters {
         self.slots().master(route).cloned().ok_or_else(none)
     }
 
-    /// Master of a route, and what makes connections to it.
-    ///
-    /// # Errors
-    /// When nobody names one.
-    pub(super) async fn client(&self, route: Route) -> Result<(Node, Client), StoreError> {
-        if matches!(self.dialer.address.kind, Kind::Sentinel(_)) {
-            self.look(None).await?;
-        }
-        let node = self.of(route).await?;
-        let client = self.dialer.address.client(&node)?;
-        Ok((node, client))
-    }
-
     /// A server said who serves a route now.
     pub(super) fn moved(&self, route: Route, node: Node) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);

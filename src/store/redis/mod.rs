@@ -38,6 +38,7 @@ mod trouble;
 mod value;
 
 pub use address::{Address, FORMS};
+pub use check::ServerCheck;
 
 use super::*;
 use address::Node;
@@ -45,6 +46,7 @@ use check::Greeter;
 use connection::Dialer;
 use keys::Keys;
 use links::Links;
+use live::{Conductor, Servers, Subscriptions};
 use masters::Masters;
 use scripts::SCRIPTS;
 use slots::{Route, Slots};
@@ -65,7 +67,7 @@ pub struct RedisStore {
     options: StoreOptions,
     /// Replicas that must have an append before it is answered.
     wait_replicas: u32,
-    greeter: Arc<Greeter>,
+    dialer: Arc<Dialer>,
     masters: Arc<Masters>,
     /// Appends alone.
     appends: Arc<Links>,
@@ -80,6 +82,8 @@ pub struct RedisStore {
     /// Looks after the masters.
     watch: Option<AbortHandle>,
     subscriber: Mutex<Option<AbortHandle>>,
+    /// What it is to bring.
+    subscriptions: Subscriptions,
 }
 
 impl RedisStore {
@@ -101,7 +105,7 @@ impl RedisStore {
         let keys = Keys { prefix: prefix.to_owned() };
         let timeout = options.timeout;
         let greeter = Arc::new(Greeter::new(keys.clone(), address.clone(), timeout));
-        let dialer = Arc::new(Dialer { address, greeter: Arc::clone(&greeter), timeout, runtime: runtime.clone() });
+        let dialer = Arc::new(Dialer { address, greeter, timeout, runtime: runtime.clone() });
         let masters = Arc::new(Masters::new(Arc::clone(&dialer)));
         let links = || Arc::new(Links::new(Arc::clone(&masters), Arc::clone(&dialer)));
         let (appends, general) = (links(), links());
@@ -128,7 +132,7 @@ impl RedisStore {
             keys,
             options,
             wait_replicas,
-            greeter,
+            dialer,
             masters,
             appends,
             general,
@@ -139,12 +143,23 @@ impl RedisStore {
             runtime,
             watch,
             subscriber: Mutex::default(),
+            subscriptions: Subscriptions::default(),
         })
     }
 
     /// Places of items by who may take them in one command; see [`Slots::shares`].
     fn shares(&self, types: impl Iterator<Item = TypeNo>, most: usize) -> Vec<(Route, Vec<usize>)> {
         Slots::shares(self.masters.are_many(), types, most)
+    }
+
+    /// All servers that take writes, as `event-source-api check` shows them. A Redis that was empty has the mark of the
+    /// storage format afterwards.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub async fn inspect(&self) -> Result<Vec<ServerCheck>, StoreError> {
+        self.within(self.ping_all()).await?;
+        Ok(self.dialer.greeter.facts())
     }
 
     /// Gives up after the store's time-out.
@@ -335,14 +350,26 @@ impl Store for RedisStore {
     }
 
     fn live(&self) -> mpsc::Receiver<Live> {
-        let (masters, greeter) = (Arc::clone(&self.masters), Arc::clone(&self.greeter));
-        let subscriber = live::Subscriber::new(masters, greeter, self.keys.clone());
+        let servers = Servers { masters: Arc::clone(&self.masters), dialer: Arc::clone(&self.dialer) };
+        let (conductor, feed) = Conductor::new(servers, self.keys.clone(), self.subscriptions.clone());
         let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
-        let (task, feed) = subscriber.start(&runtime, self.options.timeout);
+        let task = runtime.spawn(conductor.run()).abort_handle();
         if let Some(before) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).replace(task) {
             before.abort();
         }
         feed
+    }
+
+    async fn listen(&self, partition: Partition) -> Result<(), StoreError> {
+        self.within(async {
+            self.subscriptions.listen(partition).await;
+            Ok(())
+        })
+        .await
+    }
+
+    fn ignore(&self, partition: Partition) {
+        self.subscriptions.ignore(partition);
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -175,6 +175,12 @@ impl Store for Gate {
     async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
         self.enter("nodes").await?.nodes().await
     }
+    async fn listen(&self, partition: Partition) -> Result<(), StoreError> {
+        self.enter("listen").await?.listen(partition).await
+    }
+    fn ignore(&self, partition: Partition) {
+        self.store.ignore(partition);
+    }
     fn live(&self) -> mpsc::Receiver<Live> {
         self.store.live()
     }

@@ -98,6 +98,14 @@ impl Brokers {
         }
     }
 
+    /// Whether a broker can be connected to, as the first stream that needs it would.
+    ///
+    /// # Errors
+    /// Why not, one line.
+    pub async fn probe(&self, name: &str) -> Result<(), String> {
+        self.connection(name).await.map(drop)
+    }
+
     /// A connection for its caller alone, not kept.
     ///
     /// # Errors

@@ -1,0 +1,165 @@
+//! At the door of every resource: who knocks, whether he may come in, and whether he comes too often.
+//!
+//! A token comes as `Authorization: Bearer TOKEN`; from a browser's WebSocket, which cannot set headers, as the
+//! subprotocols `bearer, TOKEN`; from a page that has signed in as a cookie. Never in a URL, which ends up in logs.
+
+use super::doors::{Doors, LIVE, Needs};
+use super::{AppState, Problem, accept, admission, live, origin, sign_in};
+use crate::access::{Caller, Standing, unseal};
+use crate::error::{ApiError, Code};
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, VARY};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The subprotocol that says that the next one is a token.
+pub const BEARER: &str = "bearer";
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The middleware around a resource.
+pub async fn enter(
+    doors: Rc<Doors>,
+    req: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut rate = None;
+    let admitted = admit(&doors, req.request(), &mut rate);
+    let mut response = match admitted {
+        Ok(caller) => {
+            let personal = caller.token().is_some();
+            req.extensions_mut().insert(caller);
+            let mut response = next.call(req).await?;
+            if personal {
+                // Who signs in with another token gets nothing that his browser has kept from before.
+                response.headers_mut().append(VARY, HeaderValue::from_static("Authorization, Cookie"));
+            }
+            response
+        }
+        Err(error) => {
+            let mut req = req;
+            admission::pass_over(&mut req).await;
+            req.into_response(Problem(error).error_response())
+        }
+    };
+    if let Some(rate) = rate {
+        rate.write(response.headers_mut());
+    }
+    Ok(response)
+}
+
+fn admit(doors: &Doors, req: &HttpRequest, rate: &mut Option<RateHeaders>) -> Result<Caller, ApiError> {
+    let get = req.method() == Method::GET;
+    let session = doors.is_entry() && get && (live::wants_websocket(req) || accept::wants_events(req));
+    let needs = doors.needs(if session { LIVE } else { req.method().as_str() });
+    let needs = needs.ok_or_else(|| ApiError::new(Code::Forbidden, "nobody may do this"))?;
+    let state = req.app_data::<web::Data<AppState>>();
+    let state = state.ok_or_else(|| ApiError::new(Code::Internal, "the resource has no state"))?;
+    if needs == Needs::Nothing || state.access.is_open() {
+        return Ok(Caller::anyone());
+    }
+    let caller = identify(req, state)?;
+    if let Some(limiter) = caller.token().and_then(|token| token.limiter.as_ref()) {
+        let standing = limiter.take(Instant::now());
+        *rate = Some(RateHeaders { standing, burst: limiter.rate.burst.get(), window: limiter.rate.window() });
+        if let Some(wait) = standing.wait {
+            let detail = format!("the token may be used {} times a second", limiter.rate.per_second);
+            let seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+            return Err(ApiError { retry_after: Some(seconds), ..ApiError::new(Code::TooManyRequests, detail) });
+        }
+    }
+    match needs {
+        Needs::One(scopes) if !scopes.iter().any(|scope| caller.may(*scope)) => {
+            let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+            Err(ApiError::new(Code::Forbidden, format!("this needs the scope {}", names.join(" or "))))
+        }
+        _ => Ok(caller),
+    }
+}
+
+/// Who sent the request.
+///
+/// # Errors
+/// 401 without a token that is known, 403 for a page that uses another origin's cookie.
+pub fn identify(req: &HttpRequest, state: &AppState) -> Result<Caller, ApiError> {
+    let unknown = |detail: &str| ApiError::new(Code::Unauthorized, detail);
+    if let Some(token) = bearer(req)? {
+        return state.access.find(token).ok_or_else(|| unknown("the token is not known"));
+    }
+    if let Some(cookie) = sign_in::cookie(req.headers()) {
+        origin::check_own(req, &state.http)?;
+        let caller = unseal(cookie, &state.access, unix_seconds());
+        return caller.ok_or_else(|| unknown("the session has ended; sign in again"));
+    }
+    Err(unknown("send Authorization: Bearer TOKEN"))
+}
+
+/// The token of a header.
+fn bearer(req: &HttpRequest) -> Result<Option<&str>, ApiError> {
+    let malformed = || ApiError::new(Code::Unauthorized, "Authorization must be there once, as Bearer TOKEN");
+    let mut values = req.headers().get_all(AUTHORIZATION);
+    if let Some(value) = values.next() {
+        let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
+        let token = token.trim();
+        if values.next().is_some() || !scheme.eq_ignore_ascii_case(BEARER) || token.is_empty() {
+            return Err(malformed());
+        }
+        return Ok(Some(token));
+    }
+    if !live::wants_websocket(req) {
+        return Ok(None);
+    }
+    let offered = req.headers().get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim);
+    if offered.next() != Some(BEARER) {
+        return Ok(None);
+    }
+    let token = offered.next().filter(|token| !token.is_empty());
+    token.map(Some).ok_or_else(|| ApiError::new(Code::Unauthorized, "the subprotocols must be bearer, TOKEN"))
+}
+
+/// What the cookies' times are measured by.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+struct RateHeaders {
+    standing: Standing,
+    burst: u32,
+    window: u64,
+}
+
+impl RateHeaders {
+    fn write(&self, headers: &mut HeaderMap) {
+        let reset = self.standing.full.as_millis().div_ceil(1000);
+        let policy = format!("\"token\";q={};w={}", self.burst, self.window);
+        let limit = format!("\"token\";r={};t={reset}", self.standing.left);
+        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, limit)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// Whoever came in by the door.
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let caller = req.extensions().get::<Self>().cloned();
+        // Only a handler without a door comes here.
+        ready(caller.ok_or_else(|| ApiError::new(Code::Unauthorized, "nobody was asked for a token").into()))
+    }
+}
+
+#[cfg(test)]
+#[path = "authorise_tests.rs"]
+mod tests;
