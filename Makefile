@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test test-api test-cluster test-page chaos fmt lint ci check-deploy check-alerts \
+.PHONY: help run run-redis redis demo test test-api test-cluster test-page chaos fuzz fmt lint deny ci check-deploy check-alerts \
 	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
