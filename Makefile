@@ -37,6 +37,11 @@ test-cluster: ## Failover, resharding and Sentinel under load; a few minutes
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
 	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
 
+test-page: ## The dashboard in a real browser (Chromium); pictures of its pages go to target/screenshots
+	@scripts/install.sh chromium=chromium chromedriver=chromium-driver python3=python3
+	cargo build --locked
+	python3 tests/page/test_page.py
+
 chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULTS, CHAOS_SEED (random unless given)
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base
 	CHAOS_SEED=$${CHAOS_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CHAOS_EVENTS=$${CHAOS_EVENTS:-200000} \

@@ -157,11 +157,13 @@ export function confirm(title, text, verb, danger = true) {
 }
 /** One event, with what became of it. */
 export function showEvent(id, known) {
+  const over = new AbortController();
   return dialog("Event", close => {
     const body = h("div", { class: "form" }, known ? h("pre", null, layout(known.payload)) : h("p", { class: "soft" }, "Reading…"));
-    const read = async () => {
+    // As long as it is open, for what is pending now is delivered soon.
+    every(2000, over.signal, async () => {
       try {
-        const event = await api(id, { payloads: true });
+        const event = await api(id, { payloads: true, signal: over.signal });
         show(body,
           h("dl", { class: "facts" },
             fact("Type", event.type), fact("Created", stamp(event.created_at)), fact("Id", h("span", { class: "mono" }, event.id))),
@@ -174,16 +176,17 @@ export function showEvent(id, known) {
           h("h3", null, "Marked processed by"),
           h("p", { class: event.processed_by.length ? null : "soft" }, event.processed_by.join(", ") || "Nobody yet."));
       } catch (error) {
+        if (error.name === "AbortError") return;
         if (!known) show(body, h("p", { class: "note bad" }, error.message));
         else show(body, h("p", { class: "note warn" }, error.status === 404 ? "The hub does not keep this event: it is ephemeral, or its time is over." : error.message),
           h("dl", { class: "facts" }, fact("Type", known.type), fact("Created", stamp(known.at)), fact("Id", known.id)), h("pre", null, layout(known.payload)));
+        if (error.status === 404) over.abort();
       }
-    };
-    read();
+    });
     const part = document.createDocumentFragment();
-    part.append(body, h("div", { class: "end" }, h("button", { type: "button", onclick: read }, "Refresh"), h("button", { type: "button", class: "main", onclick: () => close() }, "Close")));
+    part.append(body, h("div", { class: "end" }, h("button", { type: "button", class: "main", onclick: () => close() }, "Close")));
     return part;
-  }, { wide: true });
+  }, { wide: true }).finally(() => over.abort());
 }
 const layout = text => { try { return pretty(parse(text)); } catch { return text; } };
 

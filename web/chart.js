@@ -7,7 +7,10 @@ const W = 300, H = 90;
  * A tile: a figure and its last quarter of an hour. `lines` are `{name, of, kind}`, where `of` picks a number of a sample.
  * @param {object[]} samples  oldest first, each with `at`
  */
-export function tile(title, now, unit, samples, lines, format, all = 180) {
+export function tile(title, now, unit, samples, lines, format, step = 5) {
+  // A quarter of an hour; of a hub that has just started, less, so that there is something to see.
+  const minutes = [2, 5, 15].find(m => samples.length <= m * 60 / step + 1) || 15;
+  const all = minutes * 60 / step + 1;
   const values = lines.map(line => samples.map(line.of));
   const top = nice(Math.max(0, ...values.flat().filter(v => v !== null)));
   // Time runs to the right edge; what was before the hub started is empty.
@@ -25,14 +28,14 @@ export function tile(title, now, unit, samples, lines, format, all = 180) {
   const known = values[0].filter(v => v !== null);
   const first = values[0].findIndex(v => v !== null), last = values[0].findLastIndex(v => v !== null);
   const area = known.length > 1 && known.length === last - first + 1 ? `${draw(values[0])}L${x(last).toFixed(1)} ${H}L${x(first).toFixed(1)} ${H}Z` : "";
-  const words = `${title}, the last 15 minutes: ` + lines.map((line, n) => {
+  const words = `${title}, the last ${minutes} minutes: ` + lines.map((line, n) => {
     const some = values[n].filter(v => v !== null);
     return some.length ? `${line.name} now ${format(some.at(-1))}, at most ${format(Math.max(...some))}` : `${line.name} unknown`;
   }).join("; ");
   const legend = index => lines.map((line, n) => h("span", { class: line.kind || null }, h("i"), `${line.name} `, h("b", null, values[n].length ? format(values[n].at(index)) : "–")));
   const legends = h("p", { class: "legend" }, legend(-1));
   const hair = h("line", { class: "at", y1: 0, y2: H, x1: -9, x2: -9, visibility: "hidden" });
-  const when = h("span", null, "15 min");
+  const when = h("span", null, `${minutes} min ago`);
   const svg = h("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": words },
     [0, .5, 1].map(at => h("line", { x1: 0, x2: W, y1: H * at, y2: H * at })),
     h("path", { class: "area", d: area }), lines.map((line, n) => h("path", { class: line.kind || "a", d: draw(values[n]) })), hair);
@@ -52,7 +55,7 @@ export function tile(title, now, unit, samples, lines, format, all = 180) {
     const card = event.currentTarget.closest(".tile");
     event.currentTarget.querySelector(".at").setAttribute("visibility", "hidden");
     card.querySelector(".legend").replaceChildren(...legend(-1));
-    card.querySelector(".axis span").textContent = "15 min";
+    card.querySelector(".axis span").textContent = `${minutes} min ago`;
   };
   return h("section", { class: "card tile", "aria-label": title }, h("h2", null, title),
     h("p", { class: "big" }, now, unit ? h("small", null, unit) : null), legends, svg,

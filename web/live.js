@@ -40,7 +40,7 @@ export default function live(root, [wanted = ""], signal) {
   const ring = new Ring();
   let shown = [], held = [], pending = [], paused = false, full = false;
   let socket = null, last = null, lost = null, wait = 500, retry = null, since = null, caught = 0, settle = null;
-  let types = wanted, text = "", total = 0, chosen = null, rate = 0, follow = true, queued = false;
+  let types = wanted, text = "", total = 0, chosen = null, rate = 0, counted = 0, follow = true, queued = false;
 
   // The frame of the page is made once; only the rows change.
   const typesInput = h("input", { value: types, placeholder: "every type, e.g. financial:*", spellcheck: "false", autocomplete: "off", id: "live-types", "aria-describedby": "live-wrong" });
@@ -189,7 +189,7 @@ export default function live(root, [wanted = ""], signal) {
 
   async function begin() {
     ring.clear();
-    shown = []; held = []; pending = []; last = null; lost = null; full = false; total = 0;
+    shown = []; held = []; pending = []; last = null; lost = null; full = false; total = counted = 0;
     open();
     // What was before, so that a quiet hub does not look like a broken one.
     if (can("feed")) try {
@@ -200,6 +200,7 @@ export default function live(root, [wanted = ""], signal) {
       for (const event of before.concat(now)) put(event);
       last ??= before.at(-1)?.id ?? null;
       list.scrollTop = 0;
+      counted = total;
       wake();
     } catch (error) { if (error.status) { wrong.textContent = error.message; } }
   }
@@ -251,13 +252,16 @@ export default function live(root, [wanted = ""], signal) {
       if (y < list.scrollTop) list.scrollTop = y;
       if (y + ROW > list.scrollTop + list.clientHeight) list.scrollTop = y + ROW - list.clientHeight;
       wake();
-    } else if (event.key === "Enter" && at >= 0) showEvent(chosen, shown[at]);
+    } else if (event.key === "Enter" && at >= 0) {
+      // Or it would press the button that the dialog puts the focus on.
+      event.preventDefault();
+      showEvent(chosen, shown[at]);
+    }
   };
 
-  let before = 0;
   const timer = setInterval(() => {
-    rate = total - before;
-    before = total;
+    rate = total - counted;
+    counted = total;
     figures.textContent = `${count(Math.max(0, rate))} a second · ${many(ring.slots.length, "event")} here`;
   }, 1000);
   const sized = new ResizeObserver(wake);

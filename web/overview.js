@@ -1,6 +1,9 @@
 // Overview: what needs somebody, and how the hub did for a quarter of an hour.
-import { api, count, enc, every, figure, h, head, many, show, span } from "./base.js";
+import { api, clock, count, enc, every, figure, h, head, many, show, span } from "./base.js";
 import { tile } from "./chart.js";
+
+/** Since when is told as how long: "fails since 2018-…" is "fails for 12 min (since 11:12:01)". */
+const words = text => text.replace(/ since (\d{4}-\d\d-\d\dT[\d:.]+Z)/, (_, at) => ` for ${span(Math.max(0, Date.now() - Date.parse(at)))} (since ${clock(at)})`);
 
 export const title = "Overview";
 export default function overview(root, _, signal) {
@@ -15,11 +18,11 @@ export default function overview(root, _, signal) {
         h("h2", { id: "needs" }, "What needs attention"),
         h("div", { "aria-live": "polite" }, o.attention.length
           ? h("ul", { class: "needs" }, o.attention.map(n => h("li", { class: n.level },
-            h("b", null, n.level === "error" ? "Broken" : "Look"), h("span", null, n.text),
+            h("b", null, n.level === "error" ? "Broken" : "Look"), h("span", null, words(n.text)),
             n.stream ? h("a", { href: `#/streams/${enc(n.type)}/${enc(n.stream)}`, "aria-label": `Stream ${n.stream} of ${n.type}` }, "Open") : null)))
           : h("p", { class: "well" }, "Nothing: every stream delivers, nothing is stuck."),
         o.attention_more ? h("p", { class: "soft" }, `And ${many(o.attention_more, "more thing")}.`) : null)),
-      h("div", { class: "grid" },
+      h("div", { class: "grid tiles" },
         tile("Events", figure(last.accepted), "a second", all, [{ name: "accepted", of: s => s.accepted }, { name: "discarded", of: s => s.discarded, kind: "b" }], figure),
         tile("Deliveries", figure(last.delivered), "a second", all, [{ name: "delivered", of: s => s.delivered }, { name: "failed", of: s => s.failed, kind: "bad" }], figure),
         tile("Backlog", count(now.backlog), now.oldest_age_ms ? `oldest ${span(now.oldest_age_ms)}` : "waiting", all, [{ name: "events waiting", of: s => s.backlog }], count),

@@ -75,12 +75,12 @@ async function one(root, key, signal) {
     samples.push({ at: new Date().toISOString(), delivered: rate(s), backlog: s.backlog });
     if (samples.length > 360) samples.shift();
     show(top,
-      head(s.name, h("span", null, pill(s.state), ` ${s.source} of `, h("b", null, s.type)), h("a", { class: "button", href: "#/streams" }, "All streams"), switchOf(s, now),
+      head(s.name, h("span", null, pill(s.state), ` ${s.source} of `, h("b", null, s.type)), h("a", { class: "button little", href: "#/streams" }, "All streams"), switchOf(s, now),
         h("button", { class: "little danger", onclick: () => end(s) }, "Delete stream")),
       s.last_error ? h("p", { class: s.state === "failing" ? "note bad" : "note warn" }, `Last failure: ${s.last_error}`) : null,
       h("div", { class: "grid" },
-        tile("Backlog", count(s.backlog), s.backlog ? `oldest ${span(s.oldest_age_ms)}` : "nothing waits", samples, [{ name: "events waiting", of: x => x.backlog }], count, 360),
-        tile("Throughput", figure(samples.at(-1).delivered), "delivered a second", samples, [{ name: "delivered", of: x => x.delivered }], figure, 360),
+        tile("Backlog", count(s.backlog), s.backlog ? `oldest ${span(s.oldest_age_ms)}` : "nothing waits", samples, [{ name: "events waiting", of: x => x.backlog }], count, 2.5),
+        tile("Throughput", figure(samples.at(-1).delivered), "delivered a second", samples, [{ name: "delivered", of: x => x.delivered }], figure, 2.5),
         h("section", { class: "card tile" }, h("dl", { class: "facts" },
           fact("Delivered", count(s.delivered)), fact("Failed attempts", count(s.failed)), fact("Dead letters", count(s.dead)),
           fact("In flight", `${count(s.in_flight)} of ${count(s.concurrency)}`), fact("Mailbox", box(s)), fact("Oldest waits", s.backlog ? span(s.oldest_age_ms) : "–")))));

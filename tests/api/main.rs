@@ -11,6 +11,7 @@
 mod support;
 
 mod clients;
+mod dashboard;
 mod event;
 mod feed;
 mod feed_cache;

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -110,14 +111,18 @@ class Sender:
         self.failed = None
 
         def work():
+            began, due = time.monotonic(), 0
             while not self.over.wait(step):
-                batch = [event(self.sent + n) for n in range(max(1, int(rate * step)))]
+                # By the clock, so that a slow answer does not lower the rate.
+                due = int((time.monotonic() - began) * rate)
+                batch = [event(n) for n in range(self.sent, min(due, self.sent + 1000))]
+                if not batch:
+                    continue
                 try:
                     hub.send_many(batch)
+                    self.sent += len(batch)
                 except (OSError, urllib.error.HTTPError) as error:
                     self.failed = error
-                    continue
-                self.sent += len(batch)
 
         self.thread = threading.Thread(target=work, daemon=True)
         self.thread.start()
