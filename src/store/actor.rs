@@ -349,8 +349,8 @@ fn note(took: Duration, events: usize, answer: &AppendReply) {
         match group {
             Ok(Appended::Stored(positions)) => stored += positions.len(),
             Ok(Appended::Duplicate(positions)) => duplicate += positions.len(),
-            // A problem says what became of the others.
-            Ok(Appended::KeyReused | Appended::BacklogFull(_)) | Err(_) => {}
+            // A problem says what became of the others; what is stale is sent again.
+            Ok(Appended::KeyReused | Appended::BacklogFull(_) | Appended::Stale(_)) | Err(_) => {}
         }
     }
     SENDS.accepted.add(stored as u64);

@@ -42,7 +42,7 @@ async fn what_a_node_learns_after_its_lease_settles_nothing() {
     hook.release();
     frozen.signal("CONT");
     eventually(PATIENCE, "the first node to find its claim gone", || async {
-        frozen.log().iter().any(|line| line.contains("claim gone") && line.contains("end=lost")).then_some(())
+        frozen.log().iter().any(|line| line.contains("claim is gone") && line.contains("end=lost")).then_some(())
     })
     .await;
     // All three were delivered to it; the one that was refused later is still to be delivered all the same.
