@@ -1,8 +1,8 @@
 //! In front of every resource: how much is let in, and what leaves.
 //!
 //! Each request in flight holds a body and waits for the store, so their number is bounded here for the
-//! whole process; what comes beyond is told to come back (503) at once, and so is what comes before the
-//! registry has been read. Probes of health are always let in. On the way out, errors that actix
+//! whole process; what comes beyond is told to come back (503) at once. What comes before the registry has been
+//! read waits for that a moment, and is told the same when it comes to nothing. Probes of health are always let in. On the way out, errors that actix
 //! answered by itself become problem documents.
 
 use super::AppState;
@@ -18,6 +18,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Longest wait of a request for the first look at the registry.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// A request in flight; given back when it is answered or given up. A live session is answered once its
 /// upgrade is, and has a bound of its own.
@@ -56,7 +60,7 @@ pub async fn admit(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let held = match enter(&req) {
+    let held = match enter(&req).await {
         Ok(place) => Held(Rc::new(Cell::new(place))),
         Err(error) => return Ok(req.into_response(dressed(Problem(error).error_response()))),
     };
@@ -72,7 +76,7 @@ pub async fn admit(
     }
 }
 
-fn enter(req: &ServiceRequest) -> Result<Option<Place>, ApiError> {
+async fn enter(req: &ServiceRequest) -> Result<Option<Place>, ApiError> {
     let mut hosts = req.headers().get_all(HOST);
     let host = hosts.next();
     if hosts.next().is_some() || host.is_some_and(|h| !h.to_str().is_ok_and(is_host)) {
@@ -82,14 +86,16 @@ fn enter(req: &ServiceRequest) -> Result<Option<Place>, ApiError> {
         return Ok(None);
     }
     let Some(state) = req.app_data::<web::Data<AppState>>() else { return Ok(None) };
+    let place = Place::take(state)?;
     // Until then an unknown type means nothing: a feed would be empty and an event unknown, both untrue.
-    if !state.types.is_loaded() {
+    // Boxed: only the first requests of a process wait.
+    if !state.types.is_loaded() && !Box::pin(state.types.until_loaded(FIRST_LOOK)).await {
         return Err(ApiError::new(
             Code::StoreUnavailable,
             "the registered types have not been read from the store yet",
         ));
     }
-    Place::take(state).map(Some)
+    Ok(Some(place))
 }
 
 /// An answer as it leaves: errors are problem documents, and nobody guesses at its media type.

@@ -122,6 +122,7 @@ impl RegistryActor {
                 }
                 Err(e) => {
                     actor.store_failed(&e);
+                    actor.view.set_looked();
                     actor.tell_waiters(&Err(e));
                 }
             }
