@@ -11,19 +11,21 @@
 --       4     how long the token is known, in ms
 --       then for each group:
 --             partition, type number, lifetime in ms as the sender knows it (-1 permanent, 0 ephemeral),
+--             revision of the type's record by which it is sent,
 --             number of streams, their names,
 --             idempotency key or '', hash of the body, window in ms,
 --             number of events of each chunk (one byte each), and the chunks without their position
 -- Answer      for each group {0, first position of each chunk…} stored | {1, stored answer} duplicate | {2} key reused
---             with another body | {3, index of the stream that is full, from 1}
+--             with another body | {3, index of the stream that is full, from 1} | {4, revision in force} a newer one
 --
 -- An append that comes again (its answer was lost, or its master) is answered as it was, and nothing is appended.
 --
 -- Not `allow-oom`: a Redis that is full refuses new events and still delivers and marks old ones.
 --
--- The lifetime in force is the newest registration's. A registration writes it into `ttl:{p}` before it is answered
--- (`retain.lua`), so a node that has not heard of it yet cannot give a key the wrong expiry; what the sender says counts
--- only for a type that was never registered here.
+-- The lifetime in force is the newest registration's. A registration writes it and its revision into `ttl:{p}` before it is
+-- answered (`retain.lua`). So a node that has not heard of it yet can neither give a key the wrong expiry nor an event to
+-- streams that may be gone: it is told that there is a newer revision, and nothing is stored. What the sender says of the
+-- lifetime counts only for a type that was never registered here.
 
 local token = ARGV[3] .. ':'
 local before = redis.call('GET', KEYS[2])
@@ -36,8 +38,8 @@ local answers, live, order = {}, {}, {}
 local at = 5
 
 while at <= #ARGV do
-  local p, type, given, streams = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local names = at + 4
+  local p, type, given, revision, streams = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
+  local names = at + 5
   local key, hash, window = ARGV[names + streams], ARGV[names + streams + 1], ARGV[names + streams + 2]
   local counts = ARGV[names + streams + 3]
   local chunks = names + streams + 4
@@ -53,6 +55,8 @@ while at <= #ARGV do
   if known then
     answer = string.sub(known, 1, 32) == hash and { 1, known } or { 2 }
   end
+  local kept = redis.call('HMGET', prefix .. 'ttl:{' .. p .. '}', type, type .. ':r')
+  if not answer and kept[2] and tonumber(kept[2]) > tonumber(revision) then answer = { 4, kept[2] } end
   for i = 0, streams - 1 do
     if answer then break end
     local backlog = redis.call('HGET', prefix .. 'n' .. tag .. type .. ':' .. ARGV[names + i], 'b')
@@ -60,7 +64,7 @@ while at <= #ARGV do
   end
 
   if not answer then
-    local ttl = tonumber(redis.call('HGET', prefix .. 'ttl:{' .. p .. '}', type) or given)
+    local ttl = tonumber(kept[1] or given)
     local previous = tonumber(redis.call('HGET', last_key, type) or 0)
     local v = math.max((now - EPOCH) * 512, previous + 1)
     local total, entries, hours = 0, {}, {}

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- needs: chunk feed
--- Puts a type's new lifetime in force in its partition. First step; the second is `retain_hour.lua` for each hour.
+-- Puts a type's record in force in its partition: its lifetime and its revision. First step; the second is `retain_hour.lua` for each hour.
 --
 -- KEYS  1 any key of the partition, as in append.lua
--- ARGV  1 prefix; 2 partition; 3 type number; 4 lifetime in ms (-1 permanent, 0 ephemeral); 5 revision of the type's record
+-- ARGV  1 prefix; 2 partition; 3 type number; 4 lifetime in ms (-1 permanent, 0 ephemeral); 5 revision of the type's record;
+--       6 a newer revision that is void, or ''
 -- Answer the hours whose keys need the new expiry; none when a newer registration has been here before
 --
 -- What had expired is taken out first: a longer lifetime keeps what is still there and brings nothing back.
@@ -11,7 +12,7 @@
 local p, type, ttl, revision = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local key = PREFIX .. 'ttl:{' .. p .. '}'
 local known = redis.call('HMGET', key, type, type .. ':r', type .. ':f')
-if tonumber(known[2] or 0) > revision then return {} end
+if tonumber(known[2] or 0) > revision and known[2] ~= ARGV[6] then return {} end
 redis.call('HSET', key, type, ARGV[4], type .. ':r', ARGV[5])
 
 local shortest = ttl

@@ -60,6 +60,8 @@ mod registry;
 mod reopen;
 #[path = "store_contract/replay.rs"]
 mod replay;
+#[path = "store_contract/stale.rs"]
+mod stale;
 #[path = "store_contract/stamp.rs"]
 mod stamp;
 #[path = "store_contract/ttl.rs"]
@@ -230,6 +232,13 @@ contract! {
             what_is_listened_to_comes_from_the_answer_on
             payloads_and_ephemeral_events_are_live
             a_reader_that_lags_sees_that_something_is_missing
+        }
+        stale {
+            an_append_by_an_old_record_stores_nothing
+            a_deleted_type_takes_nothing_by_the_record_before
+            a_repeated_send_is_answered_whatever_its_record
+            an_old_record_is_no_full_backlog
+            what_is_in_force_outlives_a_restart
         }
         nodes {
             a_node_is_listed_as_it_announced_itself_last

@@ -1,10 +1,10 @@
 //! In front of every resource: how much is let in, and what leaves.
 //!
 //! Each request in flight holds a body and waits for the store, so their number is bounded here for the whole process,
-//! and so are the bytes of their bodies; what comes beyond is told to come back (503) at once, and so is what comes
-//! before the registry has been read. Probes of health are always let in. What a page of another origin may not do, and
-//! names by which this hub is not known, end here as well. On the way out, errors that actix answered by itself become
-//! problem documents.
+//! and so are the bytes of their bodies; what comes beyond is told to come back (503) at once. What comes before the
+//! registry has been read waits for that a moment, and is told the same when it comes to nothing. Probes of health are
+//! always let in. What a page of another origin may not do, and names by which this hub is not known, end here as well. On
+//! the way out, errors that actix answered by itself become problem documents.
 
 use super::links::{API, is_host};
 use super::problem::{self, PROBLEM_JSON, Problem};
@@ -32,6 +32,8 @@ const AT_ONCE: Duration = Duration::from_millis(250);
 const SESSION: &str = "/api/session";
 /// How long a client that has been answered may go on sending what nobody reads.
 const LINGER: Duration = Duration::from_secs(1);
+/// Longest wait of a request for the first look at the registry.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// A request in flight; given back when it is answered or given up. A live session is answered once its
 /// upgrade is, and has a bound of its own.
@@ -115,7 +117,7 @@ pub async fn admit(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let held = Held::default();
     let mut req = req;
-    match enter(&req) {
+    match enter(&req).await {
         Ok(Entrance::Resource(place)) => held.0.place.set(place),
         Ok(Entrance::Answered(response)) => return Ok(leaving(req.into_response(response))),
         Err(error) => {
@@ -157,7 +159,7 @@ enum Entrance {
     Answered(HttpResponse),
 }
 
-fn enter(req: &ServiceRequest) -> Result<Entrance, ApiError> {
+async fn enter(req: &ServiceRequest) -> Result<Entrance, ApiError> {
     let mut hosts = req.headers().get_all(HOST);
     let named = hosts.next();
     if hosts.next().is_some() || named.is_some_and(|h| !h.to_str().is_ok_and(is_host)) {
@@ -173,14 +175,16 @@ fn enter(req: &ServiceRequest) -> Result<Entrance, ApiError> {
         let counted = req.path().starts_with(SESSION);
         return Ok(Entrance::Resource(counted.then(|| Place::take(state)).transpose()?));
     }
+    let place = Place::take(state)?;
     // Until then an unknown type means nothing: a feed would be empty and an event unknown, both untrue.
-    if !state.types.is_loaded() {
+    // Boxed: only the first requests of a process wait.
+    if !state.types.is_loaded() && !Box::pin(state.types.until_loaded(FIRST_LOOK)).await {
         return Err(ApiError::new(
             Code::StoreUnavailable,
             "the registered types have not been read from the store yet",
         ));
     }
-    Place::take(state).map(|place| Entrance::Resource(Some(place)))
+    Ok(Entrance::Resource(Some(place)))
 }
 
 /// An answer on its way out: what browsers may do with it, too.

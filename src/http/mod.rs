@@ -57,6 +57,7 @@ mod replay;
 mod request;
 mod routes;
 mod send;
+mod send_again;
 mod send_batch;
 mod send_item;
 mod session;

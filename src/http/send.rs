@@ -5,7 +5,7 @@
 
 use super::links::Base;
 use super::send_item::{self, Item, Target};
-use super::{AppState, Problem, answer, body, json, problem, send_batch};
+use super::{AppState, Problem, answer, body, json, problem, send_again, send_batch};
 use crate::access::Caller;
 use crate::error::{ApiError, Code};
 use crate::event::{EventId, EventType, Position, Trace};
@@ -56,16 +56,26 @@ async fn single(body: &Bytes, text: &str, with: &With<'_>, state: &AppState) -> 
         Target::Unknown(name) => match look_further(state, &[(name.clone(), 1)]).await?.pop().flatten() {
             Some(entry) => entry,
             None if state.http.reject_unregistered => return Err(unregistered(&name).into()),
-            None => {
-                send_item::write_discarded(&name, &mut out);
-                return Ok(accepted(out));
-            }
+            None => return Ok(discarded(&name, out)),
         },
     };
-    let payload = body.slice_ref(item.payload.as_bytes());
-    let group = send_item::group(&entry, vec![payload], with.idempotency, with.trace);
+    let payload = || vec![body.slice_ref(item.payload.as_bytes())];
+    let group = send_item::group(&entry, payload(), with.idempotency, with.trace);
     let mut answers = state.appender.append(vec![group]).await?;
-    let stored = stored(answers.pop(), &entry)?;
+    let (entry, stored) = match answers.pop() {
+        Some(Ok(Appended::Stale(newest))) => {
+            // Boxed: it is rare, and every send would be as large.
+            let (entry, stored) = Box::pin(send_again::again(entry, newest, &payload, with, state)).await?;
+            match stored {
+                Some(stored) => (entry, stored),
+                None => return Ok(discarded(&entry.name, out)),
+            }
+        }
+        answer => {
+            let stored = stored(answer, &entry)?;
+            (entry, stored)
+        }
+    };
     let at = stored.positions.first().copied().ok_or_else(|| short(&entry))?;
     send_item::write_accepted(&entry, at, stored.status, with.base, &mut out);
     log_stored(&entry, &stored);
@@ -73,6 +83,12 @@ async fn single(body: &Bytes, text: &str, with: &With<'_>, state: &AppState) -> 
         hint(state, &entry);
     }
     Ok(accepted(out))
+}
+
+/// The answer about an event that is discarded.
+fn discarded(name: &EventType, mut out: Vec<u8>) -> HttpResponse {
+    send_item::write_discarded(name, &mut out);
+    accepted(out)
 }
 
 /// A line an event, with the request's id, for whoever looks where an event came from.
@@ -107,6 +123,10 @@ pub(super) fn stored(answer: Option<Result<Appended, StoreError>>, entry: &TypeE
         Some(Ok(Appended::BacklogFull(stream))) => Err(ApiError::new(
             Code::StreamBacklogFull,
             format!("stream {stream} of {} has too many undelivered events; nothing was stored", entry.name),
+        )),
+        Some(Ok(Appended::Stale(_))) => Err(ApiError::new(
+            Code::StoreUnavailable,
+            format!("{} is being changed over and over; nothing was stored", entry.name),
         )),
         Some(Err(error)) => Err(problem::of_store(&error)),
         None => Err(short(entry)),

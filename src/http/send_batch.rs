@@ -7,10 +7,11 @@
 use super::links::Base;
 use super::send::{self, Stored, With};
 use super::send_item::{self, Item, Target};
-use super::{AppState, Problem, json, problem};
+use super::{AppState, Problem, json, problem, send_again};
 use crate::error::{ApiError, Code};
 use crate::event::{EventType, TypeNo};
 use crate::registry::TypeEntry;
+use crate::store::Appended;
 use actix_web::HttpResponse;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -36,7 +37,14 @@ struct Group {
 /// What became of a group.
 struct Settled {
     entry: Arc<TypeEntry>,
-    result: Result<Stored, ApiError>,
+    /// `None` when the type was deleted meanwhile.
+    result: Result<Option<Stored>, ApiError>,
+}
+
+impl Settled {
+    fn stored(&self) -> Option<&Stored> {
+        self.result.as_ref().ok()?.as_ref()
+    }
 }
 
 /// Items sorted into groups.
@@ -95,10 +103,11 @@ pub(super) async fn send(body: &Bytes, text: &str, with: &With<'_>, state: &AppS
         resolve(&mut batch, unknown, state).await;
     }
     let settled = append(batch.groups, with, state).await;
-    for Settled { entry, result } in &settled {
-        result.iter().for_each(|stored| send::log_stored(entry, stored));
-        if result.as_ref().is_ok_and(|stored| !stored.repeated) {
-            send::hint(state, entry);
+    for group in &settled {
+        let Some(stored) = group.stored() else { continue };
+        send::log_stored(&group.entry, stored);
+        if !stored.repeated {
+            send::hint(state, &group.entry);
         }
     }
     match nothing_stored(&batch.slots, &settled) {
@@ -144,8 +153,8 @@ async fn append(groups: Vec<Group>, with: &With<'_>, state: &AppState) -> Vec<Se
     let mut asked = Vec::with_capacity(groups.len());
     let mut kept = Vec::with_capacity(groups.len());
     for Group { entry, payloads } in groups {
-        kept.push((Arc::clone(&entry), payloads.len()));
-        asked.push(send_item::group(&entry, payloads, with.idempotency, with.trace));
+        asked.push(send_item::group(&entry, payloads.clone(), with.idempotency, with.trace));
+        kept.push((entry, payloads));
     }
     let answer = state.appender.append(asked).await.map_err(|error| problem::of_store(&error));
     let mut answers = match answer {
@@ -154,19 +163,33 @@ async fn append(groups: Vec<Group>, with: &With<'_>, state: &AppState) -> Vec<Se
             return kept.into_iter().map(|(entry, _)| Settled { entry, result: Err(error.clone()) }).collect();
         }
     };
-    let settle = |(entry, count): (Arc<TypeEntry>, usize)| {
-        let result = match send::stored(answers.next(), &entry) {
-            Ok(stored) if stored.positions.len() != count => Err(send::short(&entry)),
+    let mut settled = Vec::with_capacity(kept.len());
+    for (entry, payloads) in kept {
+        let (entry, result) = match answers.next() {
+            Some(Ok(Appended::Stale(newest))) => {
+                let known = Arc::clone(&entry);
+                match send_again::again(entry, newest, &|| payloads.clone(), with, state).await {
+                    Ok((entry, stored)) => (entry, Ok(stored)),
+                    Err(error) => (known, Err(error)),
+                }
+            }
+            answer => {
+                let stored = send::stored(answer, &entry).map(Some);
+                (entry, stored)
+            }
+        };
+        let result = match result {
+            Ok(Some(stored)) if stored.positions.len() != payloads.len() => Err(send::short(&entry)),
             result => result,
         };
-        Settled { entry, result }
-    };
-    kept.into_iter().map(settle).collect()
+        settled.push(Settled { entry, result });
+    }
+    settled
 }
 
 /// The 503 of the whole batch, when it has one and stored nothing: repeating it all is then right.
 fn nothing_stored<'a>(slots: &'a [Slot], settled: &'a [Settled]) -> Option<&'a ApiError> {
-    if settled.iter().any(|group| group.result.is_ok()) {
+    if settled.iter().any(|group| group.stored().is_some()) {
         return None;
     }
     let of_groups = settled.iter().filter_map(|group| group.result.as_ref().err());
@@ -197,7 +220,8 @@ fn render(slots: &[Slot], settled: &[Settled], base: &Base<'_>) -> Vec<u8> {
 fn write_grouped(group: Option<&Settled>, index: usize, base: &Base<'_>, out: &mut Vec<u8>) {
     let stored = group.map(|group| (&group.entry, group.result.as_ref()));
     match stored {
-        Some((entry, Ok(stored))) if index < stored.positions.len() => {
+        Some((entry, Ok(None))) => send_item::write_discarded(&entry.name, out),
+        Some((entry, Ok(Some(stored)))) if index < stored.positions.len() => {
             let at = stored.positions.get(index).copied().unwrap_or_default();
             send_item::write_accepted(entry, at, stored.status, base, out);
         }
@@ -216,10 +240,9 @@ mod tests {
 
     fn settled(result: Result<u64, Code>) -> Settled {
         let result = result
-            .map(|count| Stored {
-                positions: (0..count).map(Position::new).collect(),
-                status: "accepted",
-                repeated: false,
+            .map(|count| {
+                let positions = (0..count).map(Position::new).collect();
+                Some(Stored { positions, status: "accepted", repeated: false })
             })
             .map_err(|code| ApiError::new(code, "x"));
         Settled { entry: entry("a", 1, &[]), result }

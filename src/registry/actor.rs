@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 const REFRESH: Duration = Duration::from_millis(400);
 /// How often the index of due streams is looked at, for wakes that were lost or meant for other nodes.
 const DUE: Duration = Duration::from_secs(1);
-/// How long a dropped stream may still get events from other nodes.
+/// How long a dropped stream may still get events from other nodes: those of a version that does not fence appends.
 const LATECOMERS: Duration = Duration::from_secs(3);
 /// Reports of SinkActors that may wait; a SinkActor that finds it full reports again.
 const EVENTS: usize = 1024;
@@ -122,6 +122,7 @@ impl RegistryActor {
                 }
                 Err(e) => {
                     actor.store_failed(&e);
+                    actor.view.set_looked();
                     actor.tell_waiters(&Err(e));
                 }
             }

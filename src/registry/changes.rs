@@ -25,6 +25,7 @@ pub(super) async fn change(
         let entry = record::decode(&current, settings).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let Some(config) = edit(&entry) else { return Ok(None) };
         if config == current.config {
+            store.enforce(&current, None).await?;
             return Ok(Some(current));
         }
         let put = PutType {
@@ -65,6 +66,8 @@ pub(super) async fn register(
             wish.streams.iter().filter(|s| s.target.made_secret() && !known(&s.name)).map(|s| s.name.clone()).collect();
         let config = record::registration(previous.as_ref(), wish.streams.clone());
         if let Some(current) = current.as_ref().filter(|c| c.registered && c.config == config && c.ttl == wish.ttl) {
+            // It may be the repetition of one that was cut off before it was in force.
+            store.enforce(current, None).await?;
             return Ok((false, current.clone(), new_secrets));
         }
         let put = PutType {
@@ -146,12 +149,11 @@ pub(super) async fn forget_stream(
     ty: &EventType,
     key: &StreamKey,
 ) -> Result<Option<TypeRecord>, StoreError> {
-    let current = store.get_type(ty).await?;
-    let entry = current.map(|record| record::decode(&record, settings)).transpose();
-    let entry = entry.map_err(|e| StoreError::Corrupt(e.to_string()))?;
-    let Some(dropped) = entry.iter().flat_map(|e| &e.draining).find(|s| s.spec.name == key.name) else {
-        return Ok(None);
-    };
+    let Some(current) = store.get_type(ty).await? else { return Ok(None) };
+    let entry = record::decode(&current, settings).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    let Some(dropped) = entry.draining.iter().find(|s| s.spec.name == key.name) else { return Ok(None) };
+    // From here on nothing is given to it any more, so that what is found to be empty stays so.
+    store.enforce(&current, None).await?;
     if dropped.deleted {
         // Of nodes that had not heard of it yet.
         bury(store, key).await?;

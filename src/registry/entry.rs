@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// A type as this node knows it. Deleted types stay, for their stored events are readable until their
 /// lifetime ends.
@@ -75,6 +76,9 @@ pub struct TypeView {
     by_no: Arc<DashMap<TypeNo, Arc<TypeEntry>>>,
     sinks: Arc<DashMap<TypeNo, Arc<[SinkHandle]>>>,
     loaded: Arc<AtomicBool>,
+    /// The first look at the store is over, whatever came of it.
+    looked: Arc<AtomicBool>,
+    first_look: Arc<Notify>,
     pulse: Arc<Pulse>,
 }
 
@@ -113,6 +117,17 @@ impl TypeView {
         self.loaded.load(Ordering::Acquire)
     }
 
+    /// Waits for the first look at the store's registry, for at most so long; whether it has been read.
+    pub async fn until_loaded(&self, limit: Duration) -> bool {
+        // Before it is looked: what comes in between is heard.
+        let over = self.first_look.notified();
+        if !self.looked.load(Ordering::Acquire) {
+            // What it has brought by then is looked at below.
+            let _ = tokio::time::timeout(limit, over).await;
+        }
+        self.is_loaded()
+    }
+
     /// Whether this node can rely on what stands here: not when it has stood still and has not asked the store since
     /// ([`CatchUp`](super::CatchUp)).
     pub fn is_current(&self) -> bool {
@@ -139,6 +154,14 @@ impl TypeView {
     /// The registry has been read.
     pub(super) fn set_loaded(&self) {
         self.loaded.store(true, Ordering::Release);
+        self.set_looked();
+    }
+
+    /// The store has been asked once, and may not have answered.
+    pub(super) fn set_looked(&self) {
+        if !self.looked.swap(true, Ordering::AcqRel) {
+            self.first_look.notify_waiters();
+        }
     }
 
     /// The SinkActors of a type on this node.

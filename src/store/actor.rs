@@ -353,8 +353,8 @@ fn note(took: Duration, events: usize, types: &[TypeNo], answer: &AppendReply) {
             duplicate += positions.len();
             None
         }
-        // A problem says what became of the others.
-        Ok(Appended::KeyReused | Appended::BacklogFull(_)) | Err(_) => None,
+        // A problem says what became of the others; what is stale is sent again.
+        Ok(Appended::KeyReused | Appended::BacklogFull(_) | Appended::Stale(_)) | Err(_) => None,
     });
     SENDS.accept(stored);
     SENDS.duplicate.add(duplicate as u64);

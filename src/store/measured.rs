@@ -78,6 +78,7 @@ counted! {
     registry_version() -> u64;
     get_type(name: &EventType) -> Option<TypeRecord>;
     put_type(put: PutType) -> Put;
+    enforce(record: &TypeRecord, void: Option<u64>) -> ();
     get_or_discard(types: &[(EventType, u64)], note: bool) -> Vec<Option<TypeRecord>>;
     discarded() -> Vec<Discarded>;
     forget_stream(stream: &StreamKey) -> ();

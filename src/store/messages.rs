@@ -45,7 +45,8 @@ pub struct AppendGroup {
     /// The streams that get an outbox entry.
     pub streams: Arc<[StreamName]>,
     /// Revision of the type's record that names these streams; kept with the events, so that later
-    /// "delivered" is never concluded from the mere absence of an outbox entry.
+    /// "delivered" is never concluded from the mere absence of an outbox entry. Once a newer one is in force the group
+    /// is refused: a stream that it names may be gone.
     pub revision: u64,
     /// Payloads in order, each the exact bytes of a JSON value. Never empty.
     pub payloads: Vec<Bytes>,
@@ -75,6 +76,8 @@ pub enum Appended {
     KeyReused,
     /// This stream has `max_backlog` undelivered events. Nothing was stored.
     BacklogFull(StreamName),
+    /// This newer revision of the type's record is in force. Nothing was stored: the record is to be read again.
+    Stale(u64),
 }
 
 /// A type to be read, and the lifetime that decides what still shows.
@@ -403,7 +406,7 @@ pub struct PutType {
 /// The answer to a [`PutType`].
 #[derive(Debug, Clone)]
 pub enum Put {
-    /// In force on every node that asks from now on.
+    /// In force: no append under an older revision is taken from now on, whichever node it comes from.
     Stored(TypeRecord),
     /// Somebody was faster: read again and repeat.
     Conflict,

@@ -158,6 +158,11 @@ pub trait Store: Send + Sync + 'static {
     /// Adds or replaces a type's record; a changed lifetime is applied to what is stored.
     async fn put_type(&self, put: PutType) -> Result<Put, StoreError>;
 
+    /// Sees to it that a record is in force, as [`put_type`](Store::put_type) does before it answers: one that failed may
+    /// have stored the record all the same. Does nothing where a newer revision is in force, unless it is `void`: one that
+    /// the registry, which was asked later, does not have, for a failover has lost it.
+    async fn enforce(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError>;
+
     /// For types that this node does not know: their records where another node registered them,
     /// else counts the events as discarded (when `count`) and answers `None`.
     async fn get_or_discard(

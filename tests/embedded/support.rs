@@ -63,10 +63,14 @@ impl Hub {
 
     /// Appends `count` payloads `"0"`, `"1"`, … as one group.
     pub async fn send(&self, ty: TypeNo, ttl: &str, streams: &[&str], count: usize) -> Vec<Position> {
-        let groups = vec![group(ty, ttl, streams, count)];
-        match self.append(groups).await.unwrap().remove(0).unwrap() {
-            Appended::Stored(positions) => positions,
-            other => panic!("{other:?}"),
+        let mut group = group(ty, ttl, streams, count);
+        loop {
+            match self.append(vec![group.clone()]).await.unwrap().remove(0).unwrap() {
+                Appended::Stored(positions) => return positions,
+                // As a sender does.
+                Appended::Stale(newer) if newer > group.revision => group.revision = newer,
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use crate::support::wait::{PATIENCE, eventually};
 use crate::support::webhook::Webhook;
 use crate::support::ws::Session;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 #[actix_web::test]
 async fn the_hub_says_that_redis_is_away_and_recovers_by_itself() {
@@ -43,6 +44,26 @@ async fn the_hub_says_that_redis_is_away_and_recovers_by_itself() {
             }
         }
     }
+}
+
+#[actix_web::test]
+async fn the_first_requests_wait_a_moment_for_the_registry() {
+    let setup = Setup::redis();
+    let hub = setup.start().await;
+    hub.register("t", "1h").await;
+    hub.kill();
+    setup.redis_server().freeze();
+    let hub = setup.spawn().await;
+    let since = Instant::now();
+    let body = json!({"type": "t", "payload": 1});
+    hub.post("/api/events/send", &body).await.problem(503);
+    assert!(since.elapsed() >= Duration::from_millis(900), "told after {:?}", since.elapsed());
+    let thaw = async {
+        hub.get("/healthz").await.expect(200);
+        setup.redis_server().thaw();
+    };
+    let (answer, ()) = futures_util::join!(hub.post("/api/events/send", &body), thaw);
+    assert_eq!(answer.expect(202).json()["status"], "accepted");
 }
 
 #[actix_web::test]

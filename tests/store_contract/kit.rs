@@ -71,8 +71,19 @@ pub async fn append(store: &Arc<dyn Store>, group: AppendGroup) -> Vec<Position>
     }
 }
 
-/// Appends one group.
-pub async fn append_one(store: &Arc<dyn Store>, group: AppendGroup) -> Appended {
+/// Appends one group; again, as a sender does, when a newer revision of the type's record is in force.
+pub async fn append_one(store: &Arc<dyn Store>, mut group: AppendGroup) -> Appended {
+    match append_by(store, group.clone()).await {
+        Appended::Stale(newer) => {
+            group.revision = newer;
+            append_by(store, group).await
+        }
+        answer => answer,
+    }
+}
+
+/// Appends one group by the revision that it names.
+pub async fn append_by(store: &Arc<dyn Store>, group: AppendGroup) -> Appended {
     let mut answers = store.append(vec![group]).await.expect("an answer");
     assert_eq!(answers.len(), 1);
     answers.remove(0).expect("an answer for the group")

@@ -3,6 +3,7 @@
 use crate::kit::*;
 use crate::load::Load;
 use crate::redis_server::RedisServer;
+use crate::registry::put;
 use event_source_api::store::redis::RedisStore;
 use event_source_api::store::*;
 use std::sync::Arc;
@@ -84,6 +85,27 @@ async fn an_append_whose_answer_was_lost_is_answered_and_stored_once() {
     assert_eq!(read_all(&straight, query(vec![ty(1)], 1000)).await, newest_first(ids(1, &all)));
     let counts = straight.counts(&[stream(1, "hook")]).await.expect("counts");
     assert_eq!(counts[0].backlog, all.len() as u64);
+}
+
+#[tokio::test]
+async fn a_refusal_whose_answer_was_lost_is_given_again() {
+    let server = RedisServer::start();
+    let straight: Arc<dyn Store> = Arc::new(RedisStore::connect(&server.url(), "es:", options(), 0).expect("a store"));
+    let first = put(&straight, "a:b", "1h", 0).await;
+    let second = put(&straight, "a:b", "1h", first.revision).await;
+    let swallower = Swallower::before(server.port(), 3).await;
+    let url = format!("redis://127.0.0.1:{}", swallower.port);
+    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&url, "es:", options(), 0).expect("a store"));
+    let by = |revision| AppendGroup { revision, ..group(first.type_no.get(), 1, &["hook"]) };
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        assert_eq!(append_by(&store, by(first.revision)).await, Appended::Stale(second.revision));
+        // The same token is used again, and is not taken for the refusal's.
+        let Appended::Stored(stored) = append_by(&store, by(second.revision)).await else { panic!("not stored") };
+        all.extend(stored);
+    }
+    assert!(swallower.swallowed.load(Ordering::SeqCst) >= 5);
+    assert_eq!(drain(&straight, &stream(first.type_no.get(), "hook")).await, all);
 }
 
 #[tokio::test]

@@ -222,6 +222,40 @@ async fn what_expires_gives_its_memory_back() {
     assert!(expiring(&server, "es:ev:*").is_empty());
 }
 
+#[tokio::test]
+async fn a_record_that_was_not_put_in_force_or_was_lost_is_put_in_force_when_asked() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    let mut plain = plain(&server);
+    let first = put(&store, "a:b", "1h", 0).await;
+    let second = put(&store, "a:b", "2h", first.revision).await;
+    let number = first.type_no.get();
+    let (key, field) = (format!("es:ttl:{{{}}}", number % 64), format!("{number}:r"));
+    let by = |revision: u64| AppendGroup { revision, ..group(number, 1, &[]) };
+    // As a registration leaves it that is cut off after its first step, and as a store of before.
+    let () = plain.hset(&key, &field, first.revision).expect("set");
+    let () = plain.hset(&key, number, 3_600_000).expect("set");
+    assert!(matches!(append_by(&store, by(first.revision)).await, Appended::Stored(_)));
+    store.enforce(&second, None).await.expect("in force");
+    assert_eq!(append_by(&store, by(first.revision)).await, Appended::Stale(second.revision));
+    assert_eq!(plain.hget::<_, _, i64>(&key, number).expect("a lifetime"), 7_200_000);
+    store.enforce(&first, None).await.expect("an answer");
+    assert_eq!(append_by(&store, by(first.revision)).await, Appended::Stale(second.revision), "never back by itself");
+    let () = plain.hdel(&key, &field).expect("deleted");
+    assert!(matches!(append_by(&store, by(first.revision)).await, Appended::Stored(_)));
+
+    // A failover has lost what came after the second.
+    let () = plain.hset(&key, &field, 99).expect("set");
+    assert_eq!(append_by(&store, by(second.revision)).await, Appended::Stale(99));
+    for other in [None, Some(98)] {
+        store.enforce(&second, other).await.expect("an answer");
+        assert_eq!(append_by(&store, by(second.revision)).await, Appended::Stale(99), "another was meant");
+    }
+    store.enforce(&second, Some(99)).await.expect("in force");
+    assert!(matches!(append_by(&store, by(second.revision)).await, Appended::Stored(_)));
+    assert_eq!(append_by(&store, by(first.revision)).await, Appended::Stale(second.revision));
+}
+
 /// Stores an event as if it had been appended then; the store's clock cannot be set.
 fn backdate(plain: &mut ::redis::Connection, number: u16, position: u64, payload: &str) {
     let hour = Position::new(position).ms().div_euclid(3_600_000);

@@ -130,11 +130,12 @@ pub async fn append_payloads(store: &TempStore, type_no: TypeNo, payloads: Vec<B
     let (_, known) = store.types().await.unwrap();
     let record = known.into_iter().find(|record| record.type_no == type_no);
     let previous = store.last_positions(&[type_no]).await.unwrap()[0];
+    let revision = record.as_ref().map_or(1, |record| record.revision);
     let group = AppendGroup {
         type_no,
         ttl: record.map_or_else(Ttl::permanent, |record| record.ttl),
         streams: Arc::new([]),
-        revision: 1,
+        revision,
         payloads: payloads.clone(),
         idempotency: None,
     };

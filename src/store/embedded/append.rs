@@ -28,6 +28,10 @@ fn append_group(core: &mut Core, tx: &mut Tx<'_>, now: Millis, group: AppendGrou
     if let Some(known) = known_answer(tx, ty, now, group.idempotency.as_ref())? {
         return Ok(known);
     }
+    let in_force = core.registry.revision(ty.get());
+    if in_force > group.revision {
+        return Ok(Appended::Stale(in_force));
+    }
     for name in group.streams.iter() {
         let key = super::super::StreamKey { type_no: ty, name: name.clone() };
         let limit = core.options.max_backlog;

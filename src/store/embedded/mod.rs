@@ -352,6 +352,11 @@ impl Store for EmbeddedStore {
         self.door()?.write(move |access| Ok(registry::put(access.core, access.tx, put))).await
     }
 
+    async fn enforce(&self, _: &TypeRecord, _: Option<u64>) -> Result<(), StoreError> {
+        // Appends look at the registry itself.
+        Ok(())
+    }
+
     async fn get_or_discard(
         &self,
         types: &[(EventType, u64)],

@@ -64,6 +64,11 @@ impl Registry {
         Some(&self.records.get(self.names.get(&ty)?)?.ttl)
     }
 
+    /// The newest revision of a type's record; 0 when it was never registered.
+    pub(super) fn revision(&self, ty: u16) -> u64 {
+        self.names.get(&ty).and_then(|name| self.records.get(name)).map_or(0, |record| record.revision)
+    }
+
     /// Discarded types, newest first.
     pub(super) fn discarded(&self) -> Vec<Discarded> {
         let mut all: Vec<_> = self

@@ -256,7 +256,7 @@ impl RedisStore {
 
 fn add_group(group: &AppendGroup, cmd: &mut Cmd) -> Vec<Range<usize>> {
     cmd.arg(partition(group.type_no)).arg(group.type_no.get()).arg(lifetime(&group.ttl));
-    cmd.arg(group.streams.len());
+    cmd.arg(group.revision).arg(group.streams.len());
     for stream in group.streams.iter() {
         cmd.arg(stream.as_str());
     }
@@ -294,6 +294,7 @@ fn read(answer: Value, group: &AppendGroup, runs: &[Range<usize>]) -> Result<App
             let full = group.streams.get(at).cloned();
             full.map(Appended::BacklogFull).ok_or_else(|| corrupt("the append script named an unknown stream"))
         }
+        4 => uint(&answer.next()).map(Appended::Stale),
         _ => Err(corrupt("the append script gave an unknown answer")),
     }
 }

@@ -34,6 +34,11 @@ impl Keys {
         self.of("last", partition)
     }
 
+    /// Hash: type → lifetime and revision in force, and floor.
+    pub(super) fn lifetimes(&self, partition: u16) -> String {
+        self.of("ttl", partition)
+    }
+
     /// Sorted set: stream → its earliest due time.
     pub(super) fn due(&self, partition: u16) -> String {
         self.of("due", partition)
@@ -82,7 +87,7 @@ impl Keys {
             own("gone"),
             self.due(p),
             self.last(p),
-            self.of("ttl", p),
+            self.lifetimes(p),
             own("att"),
             own("re"),
         ]

@@ -312,6 +312,10 @@ impl Store for RedisStore {
         self.within(self.change_type(put)).await
     }
 
+    async fn enforce(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError> {
+        self.within(self.put_in_force(record, void)).await
+    }
+
     async fn get_or_discard(
         &self,
         types: &[(EventType, u64)],

@@ -54,7 +54,7 @@ impl RedisStore {
             0 => Ok(Put::Conflict),
             1 => {
                 let record = decode(put.name, &bytes(answer.next())?)?;
-                self.retain(&record).await?;
+                self.retain(&record, None).await?;
                 Ok(Put::Stored(record))
             }
             2 => Ok(Put::LimitReached),
@@ -62,17 +62,30 @@ impl RedisStore {
         }
     }
 
-    /// Puts a record's lifetime in force in the type's partition, which on a cluster is another slot than the
+    /// Puts a record in force, if it is not yet, or if what is in force instead is void.
+    pub(super) async fn put_in_force(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError> {
+        let p = partition(record.type_no);
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(self.keys.lifetimes(p)).arg(format!("{}:r", record.type_no.get()));
+        let in_force = uint(&self.general.query(Route::Partition(p), &cmd).await?)?;
+        if in_force >= record.revision && void != Some(in_force) {
+            return Ok(());
+        }
+        self.retain(record, void).await
+    }
+
+    /// Puts a record's lifetime and revision in force in the type's partition, which on a cluster is another slot than the
     /// registry's. Always, not only when it has changed: the registration before may have been cut off here, in which
     /// case it was answered with an error and is being repeated.
     ///
     /// The first step is atomic and all that readers and appends need. Giving every stored key its new expiry may take
     /// longer than a request waits, with years of hours and many clients: it then goes on by itself.
-    async fn retain(&self, record: &TypeRecord) -> Result<(), StoreError> {
+    async fn retain(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError> {
         let (p, type_no) = (partition(record.type_no), record.type_no.get());
         let route = [self.keys.last(p)];
         let mut cmd = SCRIPTS.retain.call(&route);
         cmd.arg(&self.keys.prefix).arg(p).arg(type_no).arg(lifetime(&record.ttl)).arg(record.revision);
+        cmd.arg(void.map_or_else(String::new, |void| void.to_string()));
         // Oldest first: those are the next to expire.
         let at = Route::Partition(p);
         let hours = array(self.general.query(at, &cmd).await?)?;

@@ -147,6 +147,9 @@ impl Store for Gate {
     async fn put_type(&self, put: PutType) -> Result<Put, StoreError> {
         self.enter("put_type").await?.put_type(put).await
     }
+    async fn enforce(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError> {
+        self.enter("enforce").await?.enforce(record, void).await
+    }
     async fn get_or_discard(
         &self,
         types: &[(EventType, u64)],
