@@ -256,6 +256,35 @@ async fn a_record_that_was_not_put_in_force_or_was_lost_is_put_in_force_when_ask
     assert_eq!(append_by(&store, by(first.revision)).await, Appended::Stale(second.revision));
 }
 
+#[tokio::test]
+async fn a_change_of_the_registry_is_answered_once_a_replica_has_it() {
+    let server = RedisServer::start();
+    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&server.url(), "es:", impatient(), 1).expect("a store"));
+    let change = |based_on| PutType {
+        name: "a:b".parse().expect("a type"),
+        ttl: ttl("1h"),
+        registered: true,
+        config: Bytes::from_static(b"{}"),
+        based_on,
+    };
+    // Nobody else has it: a failover would lose it.
+    assert!(matches!(store.put_type(change(0)).await, Err(StoreError::Unavailable(_))));
+    let name = "a:b".parse().expect("a type");
+    let record = store.get_type(&name).await.expect("an answer").expect("it is there all the same");
+    assert!(matches!(store.enforce(&record, None).await, Err(StoreError::Unavailable(_))), "a repetition says so, too");
+
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &server.port().to_string()]);
+    until("the repetition is answered", || async { store.enforce(&record, None).await.ok() }).await;
+    let Put::Stored(next) = store.put_type(change(record.revision)).await.expect("an answer") else {
+        panic!("not stored")
+    };
+    let mut there = plain(&replica);
+    let stored: Vec<u8> = there.hget("es:{reg}:types", "a:b").expect("a record");
+    assert_eq!(stored[..8], next.revision.to_be_bytes());
+    let field = format!("{}:r", next.type_no.get());
+    assert_eq!(there.hget::<_, _, u64>("es:ttl:{0}", field).expect("a revision"), next.revision);
+}
+
 /// Stores an event as if it had been appended then; the store's clock cannot be set.
 fn backdate(plain: &mut ::redis::Connection, number: u16, position: u64, payload: &str) {
     let hour = Position::new(position).ms().div_euclid(3_600_000);

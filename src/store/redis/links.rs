@@ -6,8 +6,10 @@
 use super::address::{Kind, Node};
 use super::connection::{Dialer, Link};
 use super::masters::Masters;
+use super::millis;
 use super::slots::Route;
 use super::trouble::Trouble;
+use super::value::{corrupt, int};
 use crate::store::StoreError;
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
@@ -17,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// First and longest wait before something that moves is asked for again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+/// Part of the time-out that replicas may take: a change of the registry waits for them twice.
+const REPLICA_SHARE: f64 = 0.4;
 /// Times that something is sent on without a pause.
 const HOPS: u32 = 3;
 
@@ -63,6 +67,41 @@ impl Links {
             let link = self.link(route).await?;
             match link.query(cmd).await {
                 Ok(answer) => return Ok(answer),
+                Err(trouble) => self.go_on(route, &link, trouble, &mut patience).await?,
+            }
+        }
+    }
+
+    /// Runs one command or script, and waits until so many replicas have all that its server had then.
+    ///
+    /// # Errors
+    /// Also when they are too few: it has been done all the same, and a failover may lose it.
+    pub(super) async fn kept(&self, route: Route, cmd: &Cmd, replicas: u32) -> Result<Value, StoreError> {
+        if replicas == 0 {
+            return self.query(route, cmd).await;
+        }
+        // `WAIT` is about what its own connection has seen: the two go together.
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(cmd.clone());
+        pipeline.cmd("WAIT").arg(replicas).arg(millis(self.dialer.timeout.mul_f64(REPLICA_SHARE)));
+        let mut patience = Patience::new(self.dialer.timeout);
+        loop {
+            let link = self.link(route).await?;
+            let (answer, reached) = match link.pipeline(&pipeline, 2).await.map(<[_; 2]>::try_from) {
+                Ok(Ok([answer, reached])) => (answer, reached.ok()),
+                Ok(Err(_)) => return Err(corrupt("Redis did not answer for every command")),
+                Err(trouble) => (Err(trouble), None),
+            };
+            match answer {
+                // A master that was demoted while it waited has none.
+                Ok(answer) => {
+                    let reached = reached.and_then(|reached| int(&reached).ok()).unwrap_or(0);
+                    if reached >= i64::from(replicas) {
+                        return Ok(answer);
+                    }
+                    let short = format!("{reached} of {replicas} replicas of {} have it", link.node);
+                    return Err(StoreError::Unavailable(short));
+                }
                 Err(trouble) => self.go_on(route, &link, trouble, &mut patience).await?,
             }
         }

@@ -7,6 +7,7 @@ use super::{RedisStore, SCRIPTS, lifetime};
 use crate::event::{EventType, MAX_TYPES, TypeNo};
 use crate::store::{Discarded, Put, PutType, StoreError, TypeRecord};
 use bytes::Bytes;
+use redis::{Cmd, Value};
 use std::sync::Arc;
 
 /// Discarded types that are kept.
@@ -41,7 +42,7 @@ impl RedisStore {
         let mut cmd = redis::cmd("HGET");
         cmd.arg(self.keys.types()).arg(name.as_str());
         match self.general.query(Route::Registry, &cmd).await? {
-            redis::Value::Nil => Ok(None),
+            Value::Nil => Ok(None),
             record => decode(name.clone(), &bytes(record)?).map(Some),
         }
     }
@@ -49,7 +50,7 @@ impl RedisStore {
     pub(super) async fn change_type(&self, put: PutType) -> Result<Put, StoreError> {
         let mut cmd = SCRIPTS.put_type.call(&[self.keys.types(), self.keys.version(), self.keys.numbers()]);
         cmd.arg(put.name.as_str()).arg(encode(&put)).arg(put.based_on).arg(MAX_TYPES).arg(self.keys.changes());
-        let mut answer = Answer::of(self.general.query(Route::Registry, &cmd).await?)?;
+        let mut answer = Answer::of(self.keep(Route::Registry, &cmd).await?)?;
         match int(&answer.next())? {
             0 => Ok(Put::Conflict),
             1 => {
@@ -62,12 +63,25 @@ impl RedisStore {
         }
     }
 
+    /// Changes the registry, or asks what is in it, and has it survive a failover before it is answered.
+    async fn keep(&self, route: Route, cmd: &Cmd) -> Result<Value, StoreError> {
+        // Where replicas are waited for, appends wait for them anyway, and nothing else should.
+        let links = if self.wait_replicas == 0 { &self.general } else { &self.appends };
+        links.kept(route, cmd, self.wait_replicas).await
+    }
+
     /// Puts a record in force, if it is not yet, or if what is in force instead is void.
     pub(super) async fn put_in_force(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError> {
+        if self.wait_replicas > 0 {
+            // Whoever stored it may not have waited to the end.
+            let mut seen = redis::cmd("GET");
+            seen.arg(self.keys.version());
+            self.keep(Route::Registry, &seen).await?;
+        }
         let p = partition(record.type_no);
         let mut cmd = redis::cmd("HGET");
         cmd.arg(self.keys.lifetimes(p)).arg(format!("{}:r", record.type_no.get()));
-        let in_force = uint(&self.general.query(Route::Partition(p), &cmd).await?)?;
+        let in_force = uint(&self.keep(Route::Partition(p), &cmd).await?)?;
         if in_force >= record.revision && void != Some(in_force) {
             return Ok(());
         }
@@ -88,7 +102,7 @@ impl RedisStore {
         cmd.arg(void.map_or_else(String::new, |void| void.to_string()));
         // Oldest first: those are the next to expire.
         let at = Route::Partition(p);
-        let hours = array(self.general.query(at, &cmd).await?)?;
+        let hours = array(self.keep(at, &cmd).await?)?;
         let (links, prefix) = (Arc::clone(&self.general), self.keys.prefix.clone());
         let mut task = self.runtime.spawn(async move {
             for some in hours.chunks(HOURS) {
