@@ -22,9 +22,12 @@ pub fn paths() -> Value {
         "/api/events/streams/{type}/{name}/replay": replay(),
         "/api/events/nodes": nodes(),
         "/api/events/overview": overview(),
+        "/api/events/counts": counts(),
+        "/api/events/store": store(),
         "/api/session": session(),
         "/metrics": metrics(),
-        "/": root(),
+        "/": dashboard(),
+        "/assets/{file}": asset(),
         "/healthz": alive(),
         "/readyz": ready(),
         "/openapi.json": document(),
@@ -176,14 +179,37 @@ fn session() -> Value {
     path(&[], [("get", get), ("post", post), ("delete", delete)])
 }
 
-fn root() -> Value {
-    let get = Operation::new("root", HUB, "What this is, and where to go on").answers(
+fn counts() -> Value {
+    let get = Operation::api("counts", HUB, "Events stored of each type").answers(
         200,
-        "Name, version, links.",
-        schema("Entry"),
+        "Since this node started; two looks make a rate.",
+        schema("Counts"),
         &[CACHING],
     );
     path(&[], [("get", get)])
+}
+
+fn store() -> Value {
+    let get = Operation::api("store", HUB, "What holds the events, and what to change about it").answers(
+        200,
+        "Its servers, their memory, and settings that do not keep what a 202 promises.",
+        schema("Store"),
+        &[CACHING],
+    );
+    path(&[], [("get", get)])
+}
+
+fn dashboard() -> Value {
+    let get = Operation::new("dashboard", HUB, "The dashboard");
+    path(&[], [("get", kept(get, &[("text/html", json!({ "type": "string" }))]))])
+}
+
+fn asset() -> Value {
+    let get = Operation::new("dashboardFile", HUB, "What the dashboard consists of").problems(&[404]);
+    let text = || json!({ "type": "string" });
+    let media = [("text/css", text()), ("text/javascript", text()), ("image/svg+xml", text())];
+    let name = segment("file", "Its name.", json!({ "enum": crate::http::dashboard::assets() }));
+    path(&[name], [("get", kept(get, &media))])
 }
 
 fn alive() -> Value {

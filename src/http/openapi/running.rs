@@ -172,6 +172,46 @@ pub fn hub() -> Value {
             json!({}),
         ),
         "Nodes": object(json!({ "nodes": list("Node"), "links": links() }), json!({})),
+        "Counts": object(
+            json!({
+                "at": instant("When."),
+                "accepted": {
+                    "type": "object",
+                    "propertyNames": schema("EventType"),
+                    "additionalProperties": count("Events of the type that this node has stored since it started."),
+                },
+            }),
+            json!({}),
+        ),
+        "Store": object(
+            json!({
+                "kind": { "enum": ["embedded", "redis"] },
+                "servers": list("StoreServer"),
+                "disk_free": maybe("Bytes free on the disk of the embedded store."),
+            }),
+            json!({}),
+        ),
+        "StoreServer": object(
+            json!({
+                "address": text("Where it is."),
+                "error": { "type": ["string", "null"], "description": "Why nothing more is known of it." },
+                "version": text("Its version."),
+                "memory_used": count("Bytes."),
+                "memory_limit": maybe("Bytes; `null` without a limit."),
+                "clients": count("Connected to it."),
+                "replicas": count("Connected to it."),
+                "warnings": list("StoreWarning"),
+            }),
+            json!({}),
+        ),
+        "StoreWarning": object(
+            json!({
+                "setting": text("Of the server."),
+                "is": text("As it is."),
+                "risk": text("What may happen, and what to do."),
+            }),
+            json!({}),
+        ),
     })
 }
 

@@ -72,6 +72,11 @@ async fn every_success_is_as_it_is_described() {
     streams(&hub).await;
     for (template, path) in [
         ("/", "/"),
+        ("/assets/{file}", "/assets/app.js"),
+        ("/assets/{file}", "/assets/app.css"),
+        ("/assets/{file}", "/assets/icon.svg"),
+        ("/api/events/counts", "/api/events/counts"),
+        ("/api/events/store", "/api/events/store"),
         ("/healthz", "/healthz"),
         ("/metrics", "/metrics"),
         ("/api/events/overview", "/api/events/overview"),
