@@ -72,6 +72,11 @@ pub async fn asset(req: HttpRequest, name: web::Path<(String,)>) -> Result<HttpR
     Ok(answer(&req, file.ok_or_else(|| params::nowhere(req.path()))?))
 }
 
+/// Names of the files that the page consists of.
+pub fn assets() -> Vec<&'static str> {
+    FILES.iter().map(|file| file.name).filter(|name| *name != "index.html").collect()
+}
+
 fn find(name: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.name == name)
 }
@@ -79,16 +84,18 @@ fn find(name: &str) -> Option<&'static File> {
 fn answer(req: &HttpRequest, file: &'static File) -> HttpResponse {
     let known = req.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
     let same = |tag: &str| tag.trim().trim_start_matches("W/") == file.tag || tag.trim() == "*";
-    let mut response =
-        if known.flat_map(|tags| tags.split(',')).any(same) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((CONTENT_TYPE, HeaderValue::from_static(file.kind)));
+    let unchanged = known.flat_map(|tags| tags.split(',')).any(same);
+    let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     // Asked about each time, which costs a 304: a page and its modules are always of one version.
     response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
     response.insert_header((ETAG, file.tag.as_str()));
     for (name, value) in GUARDS {
         response.insert_header((name, HeaderValue::from_static(value)));
     }
-    response.body(file.bytes)
+    if unchanged {
+        return response.finish();
+    }
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static(file.kind))).body(file.bytes)
 }
 
 /// A strong entity tag.

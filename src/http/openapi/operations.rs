@@ -188,7 +188,8 @@ fn asset() -> Value {
     let get = Operation::new("dashboardFile", HUB, "What the dashboard consists of").problems(&[404]);
     let text = || json!({ "type": "string" });
     let media = [("text/css", text()), ("text/javascript", text()), ("image/svg+xml", text())];
-    path(&[segment("file", "Its name.", text())], [("get", kept(get, &media))])
+    let name = segment("file", "Its name.", json!({ "enum": crate::http::dashboard::assets() }));
+    path(&[name], [("get", kept(get, &media))])
 }
 
 fn counts() -> Value {
