@@ -81,9 +81,10 @@ async fn connections_survive_what_they_can() {
 
     // HTTP/1.0 without a Host, and a target in absolute form.
     let mut old = TcpStream::connect(addr).await.unwrap();
-    let answer = exchange(&mut old, b"GET / HTTP/1.0\r\n\r\n", "]}").await;
+    let answer = exchange(&mut old, b"GET /api/events HTTP/1.0\r\n\r\n", "]}").await;
     assert!(answer.contains(&format!("http://{addr}/api/events/")), "{answer}");
-    let answer = exchange(&mut one, b"GET http://named.localhost:81/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "]}").await;
+    let answer =
+        exchange(&mut one, b"GET http://named.localhost:81/api/events HTTP/1.1\r\nHost: localhost\r\n\r\n", "]}").await;
     assert!(answer.contains("http://named.localhost:81/api/events/"), "{answer}");
     server.stop(false).await;
 }

@@ -25,7 +25,8 @@ async fn end(mut line: Connection) -> Response {
 #[actix_web::test]
 async fn an_event_looked_up_before_its_stream_was_dropped_is_given_to_the_streams_there_are() {
     let setup = Setup::redis();
-    let gate = Gate::before(setup.redis_server().port()).await;
+    let port = setup.redis_server().port();
+    let gate = Gate::before(port).await;
     let behind = setup.clone().set("store.url", gate.url()).set("store.timeout", "30s").set("http.workers", 1);
     let hubs = [behind.start().await, setup.start().await];
     let (stopped, other) = (&hubs[0], &hubs[1]);
