@@ -12,9 +12,6 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-/// Where the files are that the page asks for.
-pub const ASSETS: &str = "/assets/{file}";
-
 /// Scripts, styles, images and data from this hub, and nothing else; no form leaves the page, no other page frames it.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       object-src 'none'";

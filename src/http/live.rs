@@ -59,7 +59,8 @@ pub(super) fn wants_websocket(req: &HttpRequest) -> bool {
 fn document(req: &HttpRequest, state: &AppState) -> HttpResponse {
     let base = Base::of(req, &state.http);
     let mut links: Vec<_> = LINKS.iter().map(|(rel, path)| Link::new(rel, base.url(&format!("{API}{path}")))).collect();
-    links.push(Link::new("health", base.url("/healthz")));
+    let others = [("health", "/healthz"), ("openapi", "/openapi.json"), ("docs", "/docs"), ("dashboard", "/")];
+    links.extend(others.map(|(rel, path)| Link::new(rel, base.url(path))));
     let mut body =
         format!("{{\"name\":\"{}\",\"version\":\"{}\",\"links\":", "event-source-api", env!("CARGO_PKG_VERSION"))
             .into_bytes();

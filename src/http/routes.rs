@@ -95,7 +95,7 @@ fn resources(cfg: &mut web::ServiceConfig) {
             .route(web::get().to(dashboard::page))
             .route(web::head().to(dashboard::page)),
     );
-    cfg.service(readable(dashboard::ASSETS, READ, dashboard::asset));
+    cfg.service(readable("/assets/{file}", READ, dashboard::asset));
 }
 
 /// The methods of what can only be read.

@@ -86,6 +86,10 @@ async fn links_of_the_document_begin_with_the_public_url() {
     let hub = Setup::embedded().set("http.public_url", "https://events.example/hub/").start().await;
     let document = hub.get("/openapi.json").await.expect(200).json();
     assert_eq!(document["servers"], json!([{ "url": "https://events.example/hub" }]));
+    let entry = hub.get("/api/events").await.expect(200).json();
+    assert!(
+        entry["links"].as_array().unwrap().contains(&json!({"rel": "docs", "href": "https://events.example/hub/docs"}))
+    );
 }
 
 /// The addresses in a page's attributes.

@@ -28,8 +28,10 @@ async fn the_live_feed_follows_the_master_that_is_demoted_and_the_one_that_is_ki
     until("the feed to follow", || async { subscribed(&sentinels, next).then_some(()) }).await;
     assert_eq!(comes_through(&store, &mut feed, 1).await, one.into());
     // A partition that nobody wanted before is brought by the new master.
-    store.listen(Partition::new(2).unwrap()).await.unwrap();
-    assert_eq!(comes_through(&store, &mut feed, 2).await, Partitions::NONE);
+    let other = Partition::new(2).unwrap();
+    store.listen(other).await.unwrap();
+    // The one before may be said to have been interrupted once more, when the killed server is back as a replica.
+    assert!(!comes_through(&store, &mut feed, 2).await.contains(other));
 }
 
 fn subscribed(sentinels: &Sentinels, server: usize) -> bool {
