@@ -39,8 +39,6 @@ fn mounted() -> BTreeSet<String> {
     // That one has a name.
     assert!(source.contains("readable(ENTRY, "));
     paths.insert("/api/events".to_owned());
-    assert!(source.contains("readable(dashboard::ASSETS, "));
-    paths.insert("/assets/{file}".to_owned());
     paths
 }
 
