@@ -18,7 +18,7 @@ use crate::store::redis::RedisStore;
 use crate::store::{Appender, Drain, Measured, NodeId, Store, StoreActor, StoreError};
 use crate::streams::{Load, SinkPool};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
-use actix_web::{App, HttpServer, web};
+use actix_web::HttpServer;
 use announce::Announcer;
 use reload::Reload;
 use std::net::SocketAddr;
@@ -258,7 +258,7 @@ fn listen(
 }
 
 fn listen_plainly(settings: &Settings, state: AppState) -> std::io::Result<(actix_web::dev::Server, Vec<SocketAddr>)> {
-    let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(http::configure))
+    let server = HttpServer::new(move || http::app(state.clone()))
         .workers(settings.http_workers)
         .client_request_timeout(settings.client_timeout)
         .keep_alive(settings.keep_alive)

@@ -11,7 +11,7 @@ use actix_tls::accept::TlsError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, web};
+
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::any::Any;
@@ -62,7 +62,7 @@ fn serve(
     let name = format!("tls-{}", listener.local_addr()?);
     server.listen(name, listener, move || {
         let state = state.clone();
-        let app = App::new().app_data(web::Data::new(state)).configure(http::configure);
+        let app = http::app(state);
         let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
         let stopping = stopping.clone();
         let http = HttpService::build()

@@ -110,7 +110,7 @@ pub fn read(req: &HttpRequest) {
     }
 }
 
-/// The middleware around all resources.
+/// Lets a request in, or answers it.
 pub async fn admit(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

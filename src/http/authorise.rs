@@ -8,11 +8,11 @@ use super::{AppState, Problem, accept, admission, live, origin, sign_in};
 use crate::access::{Caller, Standing, unseal};
 use crate::error::{ApiError, Code};
 use actix_web::body::BoxBody;
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, VARY};
-use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+use futures_util::future::{Either, LocalBoxFuture};
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -23,35 +23,81 @@ pub const BEARER: &str = "bearer";
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The middleware around a resource.
-pub async fn enter(
-    doors: Rc<Doors>,
-    req: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut rate = None;
-    let admitted = admit(&doors, req.request(), &mut rate);
-    let mut response = match admitted {
-        Ok(caller) => {
-            let personal = caller.token().is_some();
-            req.extensions_mut().insert(caller);
-            let mut response = next.call(req).await?;
-            if personal {
-                // Who signs in with another token gets nothing that his browser has kept from before.
-                response.headers_mut().append(VARY, HeaderValue::from_static("Authorization, Cookie"));
+impl<S> Transform<S, ServiceRequest> for Doors
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type InitError = ();
+    type Transform = Entrance<S>;
+    type Future = Ready<Result<Entrance<S>, ()>>;
+
+    fn new_transform(&self, resource: S) -> Self::Future {
+        ready(Ok(Entrance { doors: self.clone(), resource: Rc::new(resource) }))
+    }
+}
+
+/// A resource behind its doors.
+pub struct Entrance<S> {
+    doors: Doors,
+    resource: Rc<S>,
+}
+
+impl<S> Service<ServiceRequest> for Entrance<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    // The right one when something is to be said on the way out.
+    type Future = Either<S::Future, LocalBoxFuture<'static, Result<ServiceResponse<BoxBody>, Error>>>;
+
+    actix_web::dev::forward_ready!(resource);
+
+    fn call(&self, req: ServiceRequest) -> Self::Future {
+        let mut rate = None;
+        match admit(&self.doors, req.request(), &mut rate) {
+            Ok(caller) if caller.token().is_none() => {
+                req.extensions_mut().insert(caller);
+                Either::Left(self.resource.call(req))
             }
-            response
+            admitted => {
+                let resource = Rc::clone(&self.resource);
+                Either::Right(Box::pin(async move {
+                    let mut response = serve(req, admitted, &*resource).await?;
+                    if let Some(rate) = rate {
+                        rate.write(response.headers_mut());
+                    }
+                    Ok(response)
+                }))
+            }
+        }
+    }
+}
+
+/// Serves a request with a token, or refuses it.
+async fn serve<S>(
+    mut req: ServiceRequest,
+    admitted: Result<Caller, ApiError>,
+    resource: &S,
+) -> Result<ServiceResponse<BoxBody>, Error>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    match admitted {
+        Ok(caller) => {
+            req.extensions_mut().insert(caller);
+            let mut response = resource.call(req).await?;
+            // Who signs in with another token gets nothing that his browser has kept from before.
+            response.headers_mut().append(VARY, HeaderValue::from_static("Authorization, Cookie"));
+            Ok(response)
         }
         Err(error) => {
-            let mut req = req;
             admission::pass_over(&mut req).await;
-            req.into_response(Problem(error).error_response())
+            Ok(req.into_response(Problem(error).error_response()))
         }
-    };
-    if let Some(rate) = rate {
-        rate.write(response.headers_mut());
     }
-    Ok(response)
 }
 
 fn admit(doors: &Doors, req: &HttpRequest, rate: &mut Option<RateHeaders>) -> Result<Caller, ApiError> {

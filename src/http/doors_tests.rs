@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::access::{Token, TokenHash};
-use crate::http::configure;
+use crate::http::app;
 use crate::http::testing::Hub;
+use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service};
-use actix_web::{App, Error, web};
 
 /// A token whose text is its scope's name, one for all scopes, and one that is good for nothing.
 fn tokens() -> Vec<Token> {
@@ -45,8 +45,8 @@ fn knock(method: &str, path: &str, token: Option<&str>) -> TestRequest {
     }
 }
 
-async fn app(hub: &Hub) -> impl Service<actix_http::Request, Response = ServiceResponse<BoxBody>, Error = Error> {
-    let app = App::new().app_data(web::Data::new(hub.state.clone())).configure(configure);
+async fn served(hub: &Hub) -> impl Service<actix_http::Request, Response = ServiceResponse<BoxBody>, Error = Error> {
+    let app = app(hub.state.clone());
     init_service(app).await
 }
 
@@ -54,7 +54,7 @@ async fn app(hub: &Hub) -> impl Service<actix_http::Request, Response = ServiceR
 async fn every_door_asks_for_its_scope_and_no_other() {
     let hub = Hub::start().await;
     hub.state.access.replace(tokens());
-    let app = app(&hub).await;
+    let app = served(&hub).await;
     for Door { method, path, needs } in DOORS {
         let ask = async |token: Option<&str>| {
             let response = call_service(&app, knock(method, path, token).to_request()).await;
@@ -88,7 +88,7 @@ async fn every_door_asks_for_its_scope_and_no_other() {
 async fn every_method_of_a_resource_has_a_door() {
     let hub = Hub::start().await;
     hub.state.access.replace(tokens());
-    let app = app(&hub).await;
+    let app = served(&hub).await;
     for Door { path, .. } in DOORS {
         // Which methods there are is no secret.
         let options = call_service(&app, knock("OPTIONS", path, None).to_request()).await;
@@ -107,7 +107,7 @@ async fn every_method_of_a_resource_has_a_door() {
 async fn another_spelling_of_a_path_is_the_same_door() {
     let hub = Hub::start().await;
     hub.state.access.replace(tokens());
-    let app = app(&hub).await;
+    let app = served(&hub).await;
     for path in [
         "/api/events/register/",
         "/api/events/%72egister",

@@ -1,6 +1,6 @@
 //! HTTP: one file a resource, named after it.
 //!
-//! [`configure`] mounts everything on an actix app that has a [`AppState`] as `web::Data`. Handlers
+//! [`app`] is the actix app that serves everything, given an [`AppState`]. Handlers
 //! return [`Problem`] for whatever goes wrong; `admission` makes sure that errors which actix itself
 //! answers leave as problem documents, too. What cannot be caught here: requests whose head is not
 //! HTTP at all, or too slow or too large, which the connection answers before there is a request
@@ -81,5 +81,5 @@ pub use feed_cache::Feeds;
 pub use history::keep as keep_history;
 pub use outlook::Outlook;
 pub use problem::Problem;
-pub use routes::configure;
+pub use routes::app;
 pub use state::{AppState, HttpSettings, RegistryHandle};

@@ -1,5 +1,6 @@
 //! Around every request: its id, in and out, and a line in the log when `debug` is on.
 
+use super::admission;
 use crate::logs::RequestId;
 use crate::measure::ANSWERS;
 use actix_web::body::{BoxBody, MessageBody};
@@ -16,7 +17,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest path that is logged.
 const MAX_PATH: usize = 200;
 
-/// The middleware around everything else.
+/// The middleware around everything: one, since each costs every request a future on the heap.
 pub async fn around(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -28,7 +29,7 @@ pub async fn around(
         (Instant::now(), req.method().clone(), path)
     });
     let served = async {
-        let answer = next.call(req).await;
+        let answer = admission::admit(req, next).await;
         let status = match &answer {
             Ok(response) => response.status(),
             Err(error) => error.as_response_error().status_code(),
@@ -41,8 +42,7 @@ pub async fn around(
         answer
     };
     match id.scope(served).await {
-        Ok(response) => {
-            let mut response = response.map_into_boxed_body();
+        Ok(mut response) => {
             response.headers_mut().insert(X_REQUEST_ID, header);
             Ok(response)
         }

@@ -4,22 +4,21 @@
 use super::doors::{Doors, ENTRY};
 use super::links::FEED;
 use super::{
-    Problem, admission, attempts, authorise, clients, counts, dashboard, dead, discarded, event, feed, health, live,
-    marks, metrics, nodes, openapi, overview, params, register, replay, request, send, sign_in, store, streams,
+    AppState, Problem, attempts, clients, counts, dashboard, dead, discarded, event, feed, health, live, marks,
+    metrics, nodes, openapi, overview, params, register, replay, request, send, sign_in, store, streams,
 };
 use crate::error::{ApiError, Code};
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, HttpRequest, HttpResponse, Resource, ResponseError, guard, web};
-use std::rc::Rc;
+use actix_web::middleware::from_fn;
+use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, ResponseError, guard, web};
 
-/// Mounts everything, behind admission. The app must have the `AppState` as `web::Data`.
-pub fn configure(cfg: &mut web::ServiceConfig) {
-    let scope = web::scope("").wrap(from_fn(admission::admit)).wrap(from_fn(request::around));
-    cfg.service(scope.configure(resources).default_service(web::to(nowhere)));
+/// Everything, behind admission.
+pub fn app(state: AppState) -> App<impl Behind> {
+    let app = App::new().app_data(web::Data::new(state)).configure(resources).default_service(web::to(nowhere));
+    app.wrap(from_fn(request::around))
 }
 
 fn resources(cfg: &mut web::ServiceConfig) {
@@ -31,12 +30,7 @@ fn resources(cfg: &mut web::ServiceConfig) {
     let read = guard::Any(guard::Get()).or(guard::Head());
     let feeds = web::scope(FEED).guard(read).app_data(looks).default_service(web::to(feed::get));
     // The same needs, with a client and without.
-    let doors = Rc::new(Doors::of("/api/events/feed/{slice}/{at}", READ));
-    cfg.service(
-        feeds.wrap(from_fn(move |req: ServiceRequest, next: Next<BoxBody>| {
-            authorise::enter(Rc::clone(&doors), req, next)
-        })),
-    );
+    cfg.service(feeds.wrap(Doors::of("/api/events/feed/{slice}/{at}", READ)));
     cfg.service(resource("/api/events/send", "POST, OPTIONS").route(web::post().to(send::send)));
     cfg.service(
         readable("/api/events/register", "GET, HEAD, PUT, OPTIONS", register::list).route(web::put().to(register::put)),
@@ -102,7 +96,7 @@ fn resources(cfg: &mut web::ServiceConfig) {
 const READ: &str = "GET, HEAD, OPTIONS";
 
 /// What stands behind doors.
-trait Behind:
+pub trait Behind:
     ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
 {
 }
@@ -129,7 +123,6 @@ where
 
 /// Puts a resource behind the doors of `path`, and says what it answers to methods it does not have.
 fn methods(resource: Resource, path: &'static str, allow: &'static str) -> Resource<impl Behind + use<>> {
-    let doors = Rc::new(Doors::of(path, allow));
     let resource = resource.default_service(web::to(move |method: Method| async move {
         let mut response = if method == Method::OPTIONS {
             HttpResponse::NoContent().finish()
@@ -140,8 +133,7 @@ fn methods(resource: Resource, path: &'static str, allow: &'static str) -> Resou
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         response
     }));
-    resource
-        .wrap(from_fn(move |req: ServiceRequest, next: Next<BoxBody>| authorise::enter(Rc::clone(&doors), req, next)))
+    resource.wrap(Doors::of(path, allow))
 }
 
 async fn nowhere(req: HttpRequest) -> HttpResponse {

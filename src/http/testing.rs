@@ -1,7 +1,7 @@
 //! What tests of handlers stand on: the hub's parts, put together over an embedded store in a temporary
 //! folder.
 
-use super::{AppState, HttpSettings, Outlook, StoreClock, configure};
+use super::{AppState, HttpSettings, Outlook, StoreClock, app};
 use crate::event::*;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::*;
@@ -10,7 +10,7 @@ use crate::store::*;
 use crate::streams::*;
 use actix::prelude::*;
 use actix_web::test::TestRequest;
-use actix_web::{App, web};
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -191,8 +191,7 @@ impl Hub {
 
     /// One request: status, headers and body.
     pub async fn call(&self, request: TestRequest) -> (u16, actix_web::http::header::HeaderMap, Bytes) {
-        let app = App::new().app_data(web::Data::new(self.state.clone())).configure(configure);
-        let app = actix_web::test::init_service(app).await;
+        let app = actix_web::test::init_service(app(self.state.clone())).await;
         let response = actix_web::test::call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         (status, headers, actix_web::test::read_body(response).await)

@@ -1,8 +1,8 @@
 //! What only a real connection shows: bodies that nobody reads, chunks, heads without bodies.
 
-use super::configure;
+use super::app;
 use super::testing::Hub;
-use actix_web::{App, HttpServer, web};
+use actix_web::HttpServer;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn serve(hub: &Hub) -> (SocketAddr, actix_web::dev::ServerHandle) {
     let state = hub.state.clone();
-    let server = HttpServer::new(move || App::new().app_data(web::Data::new(state.clone())).configure(configure));
+    let server = HttpServer::new(move || app(state.clone()));
     let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
     let addr = server.addrs()[0];
     let server = server.run();
