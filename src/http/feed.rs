@@ -14,7 +14,7 @@
 //! | `feed_cache` | what requests for the same feed share |
 
 use super::feed_asked::Asked;
-use super::feed_cache::{Flights, Rendered};
+use super::feed_cache::{Flights, Rendered, Seen};
 use super::feed_look::{Found, Head};
 use super::feed_tag::Known;
 use super::feed_wait::Waiting;
@@ -27,6 +27,8 @@ use crate::measure::FEEDS;
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LINK};
 use actix_web::{HttpRequest, HttpResponse, web};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -34,7 +36,29 @@ use std::time::{Duration, Instant};
 /// Looks at the store that requests of one worker share: they are read, answered and woken on one thread, so that those
 /// who poll the same feed cost little more than the bytes they send and get.
 #[derive(Default)]
-pub struct Looks(Flights<Result<Rc<Found>, Problem>>);
+pub struct Looks {
+    under_way: Flights<Result<Rc<Found>, Problem>>,
+    /// What the last ones have found, by what was asked for.
+    last: RefCell<HashMap<String, Rc<Found>>>,
+}
+
+/// Most finds that a worker keeps; beyond, all are let go.
+const KEPT: usize = 64;
+
+impl Looks {
+    fn keep(&self, key: &str, found: &Rc<Found>) {
+        let mut last = self.last.borrow_mut();
+        match last.get_mut(key) {
+            Some(kept) => *kept = Rc::clone(found),
+            None => {
+                if last.len() >= KEPT {
+                    last.clear();
+                }
+                last.insert(key.to_owned(), Rc::clone(found));
+            }
+        }
+    }
+}
 
 /// Answers what is asked of a feed.
 pub async fn get(
@@ -50,7 +74,8 @@ pub async fn get(
     let wait = feed_wait::preferred(&req).filter(|_| answer.found.may_grow());
     let mut applied = wait.filter(|_| req.method() == Method::GET);
     if let Some(seconds) = applied.filter(|_| answer.is_nothing_new()) {
-        match visit.wait(&answer.found.asked, Duration::from_secs(seconds)).await? {
+        // On the heap, for few wait.
+        match Box::pin(visit.wait(&answer.found.asked, Duration::from_secs(seconds))).await? {
             Some(after) => answer = after,
             None => applied = None,
         }
@@ -104,14 +129,30 @@ impl Visit<'_> {
         let target = self.req.uri().path_and_query().map_or("", |target| target.as_str());
         let mut key = base.url(target);
         self.caller.write_limits(&mut key);
-        let look = async {
-            let mut asked = Asked::of(self.req)?;
-            self.caller.check_client(asked.client.as_ref())?;
-            // All that follows goes by this filter: what is read, waited for, shared and tagged.
-            asked.types = self.caller.limit(asked.types);
-            Ok(Rc::new(Found::look(self.state, asked, base.into_owned()).await?))
+        let look = || async {
+            let came = Instant::now();
+            match self.look_anew(&key, base).await {
+                Ok(Seen { what, began }) => Seen { what: Ok(what), began },
+                Err(problem) => Seen { what: Err(problem), began: came },
+            }
         };
-        self.looks.0.share(key, look).await
+        self.looks.under_way.share(&key, look).await.what
+    }
+
+    async fn look_anew(&self, key: &str, base: Base<'_>) -> Result<Seen<Rc<Found>>, Problem> {
+        let last = self.looks.last.borrow().get(key).cloned();
+        let found = match last {
+            Some(last) => last.again(self.state).await?,
+            None => {
+                let mut asked = Asked::of(self.req)?;
+                self.caller.check_client(asked.client.as_ref())?;
+                // All that follows goes by this filter: what is read, waited for, shared and tagged.
+                asked.types = self.caller.limit(asked.types);
+                Found::look(self.state, asked, base.into_owned()).await?
+            }
+        };
+        self.looks.keep(key, &found.what);
+        Ok(found)
     }
 
     /// Waits for the first event that shows. `None` when there is no room for one who waits.

@@ -3,14 +3,23 @@
 use super::feed_page::{Show, View};
 use super::params;
 use crate::error::ApiError;
-use crate::event::{ClientId, EventId, Millis, Slice, TypeFilter, parse_instant};
+use crate::event::{Bounds, ClientId, EventId, Millis, Slice, TypeFilter, parse_instant};
 use actix_web::HttpRequest;
 
 /// The largest page.
 pub const MAX_LIMIT: usize = 10_000;
 
+/// The slice that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// From when to when.
+    pub bounds: Bounds,
+    /// Whether it has not ended.
+    pub current: bool,
+}
+
 /// What a URL asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Asked {
     /// How time is cut.
     pub slice: Slice,
@@ -68,23 +77,29 @@ impl Asked {
     ///
     /// # Errors
     /// 404 when it has not begun, or lies outside the calendar.
-    pub fn at(&self, now: Millis) -> Result<View, ApiError> {
+    pub fn span(&self, now: Millis) -> Result<Span, ApiError> {
         let bounds = self.slice.at(self.at.unwrap_or(now)).ok_or_else(|| {
             ApiError::not_found("this slice lies outside the calendar, which has the years 0 to 9999")
         })?;
         if bounds.start > now {
             return Err(ApiError::not_found("this slice lies in the future"));
         }
-        Ok(View {
+        let current = now < bounds.end;
+        Ok(Span { bounds, current })
+    }
+
+    /// What shows of a slice.
+    pub fn view(&self, span: &Span) -> View {
+        View {
             slice: self.slice.clone(),
-            bounds,
-            current: now < bounds.end,
+            bounds: span.bounds,
+            current: span.current,
             client: self.client.clone(),
             types: self.types.clone(),
             limit: self.limit,
             after: self.after,
             show: self.show,
-        })
+        }
     }
 }
 
@@ -178,7 +193,7 @@ mod tests {
     #[test]
     fn the_future_is_not_found_and_the_present_is_current() {
         let now = parse_instant("2018-02-01T11:12:01Z").unwrap();
-        let at = |at: &str| Asked::read("hour", at, None, "").unwrap().at(now);
+        let at = |at: &str| Asked::read("hour", at, None, "").unwrap().span(now);
         assert!(at("current").unwrap().current);
         assert!(at("2018-02-01T11:59:59Z").unwrap().current);
         assert!(!at("2018-02-01T10:59:59.999Z").unwrap().current);
@@ -200,8 +215,8 @@ mod tests {
             let asked = Asked::read(&slice, &crate::event::rfc3339(at), Some("c~1"), &query).unwrap();
             prop_assert_eq!((asked.after.map(|id| id.get()), asked.limit), (Some(after), Some(limit)));
             prop_assert_eq!(asked.types.unwrap().to_string(), types);
-            let view = Asked::read(&slice, &crate::event::rfc3339(at), None, "").unwrap().at(4_000_000_000_000).unwrap();
-            prop_assert!(view.bounds.start <= at && at < view.bounds.end);
+            let span = Asked::read(&slice, &crate::event::rfc3339(at), None, "").unwrap().span(4_000_000_000_000).unwrap();
+            prop_assert!(span.bounds.start <= at && at < span.bounds.end);
         }
 
         #[test]

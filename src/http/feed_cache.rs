@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Bytes of bodies kept in the whole process; what came first goes first.
@@ -81,17 +82,38 @@ impl Feeds {
     }
 }
 
-/// Answers that are worked out once for all who ask for the same before the work begins. Whoever asks while it is under
-/// way waits for the next time, since the answer may be older than the question. What is kept is bounded by those who
-/// ask: without them there is nothing.
+/// Answers that are worked out once for all who ask for the same before the work begins. Whoever asks after that waits
+/// for the next time, since the answer may be older than the question. What is kept is bounded by those who ask: without
+/// them there is nothing.
 pub struct Flights<T>(Arc<DashMap<String, Vec<Seat<T>>>>);
 
-type Seat<T> = oneshot::Sender<Turn<T>>;
+/// What was seen by a look that began then.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<T> {
+    /// What was seen.
+    pub what: T,
+    /// Everything that had happened by then is in it.
+    pub began: Instant,
+}
+
+impl<T> Seen<T> {
+    /// What is seen from now on.
+    pub async fn from_now(look: impl Future<Output = T>) -> Self {
+        let began = Instant::now();
+        Self { what: look.await, began }
+    }
+}
+
+/// Somebody who waits.
+struct Seat<T> {
+    came: Instant,
+    turn: oneshot::Sender<Turn<T>>,
+}
 
 /// What somebody who waits is told.
 enum Turn<T> {
     /// The answer.
-    Landed(T),
+    Landed(Seen<T>),
     /// To work it out, for all who wait now.
     Lead(Lead<T>),
 }
@@ -112,22 +134,21 @@ impl<T: Clone> Flights<T> {
     /// Joins those who wait; `None` when the answer is not being worked out.
     fn wait_for(&self, key: &str) -> Option<oneshot::Receiver<Turn<T>>> {
         let mut waiting = self.0.get_mut(key)?;
-        let (seat, turn) = oneshot::channel();
-        waiting.push(seat);
-        Some(turn)
+        let (turn, told) = oneshot::channel();
+        waiting.push(Seat { came: Instant::now(), turn });
+        Some(told)
     }
 
-    /// The answer to `key`, by `work` or by that of another who asks for the same. `work` must be a future that does
-    /// nothing before it is first polled.
-    pub async fn share(&self, key: String, work: impl Future<Output = T>) -> T {
+    /// The answer to `key`, by `work` or by that of another who asks for the same.
+    pub async fn share<F: Future<Output = Seen<T>>>(&self, key: &str, work: impl FnOnce() -> F) -> Seen<T> {
         let lead = loop {
-            let Some(turn) = self.wait_for(&key) else {
-                match self.0.entry(key.clone()) {
+            let Some(turn) = self.wait_for(key) else {
+                match self.0.entry(key.to_owned()) {
                     // Somebody else was faster.
                     Entry::Occupied(_) => continue,
                     Entry::Vacant(vacant) => vacant.insert(Vec::new()),
                 };
-                break Lead { flights: Arc::clone(&self.0), key: Some(key) };
+                break Lead { flights: Arc::clone(&self.0), key: Some(key.to_owned()) };
             };
             match turn.await {
                 Ok(Turn::Landed(answer)) => return answer,
@@ -136,23 +157,25 @@ impl<T: Clone> Flights<T> {
                 Err(_) => {}
             }
         };
-        // Whoever asks in this turn of the thread is taken along: the fewer looks, the less each answer costs.
-        tokio::task::yield_now().await;
-        let passengers = lead.board();
-        let answer = work.await;
-        for seat in passengers {
+        // On the heap, so that those who only wait are small.
+        let answer = Box::pin(work()).await;
+        for seat in lead.board(answer.began) {
             // Whoever waited may have given up.
-            let _ = seat.send(Turn::Landed(answer.clone()));
+            let _ = seat.turn.send(Turn::Landed(answer.clone()));
         }
         answer
     }
 }
 
 impl<T> Lead<T> {
-    /// Those who wait now.
-    fn board(&self) -> Vec<Seat<T>> {
-        let key = self.key.as_deref().unwrap_or_default();
-        self.flights.get_mut(key).map(|mut waiting| std::mem::take(waiting.value_mut())).unwrap_or_default()
+    /// Those who came before the work began.
+    fn board(&self, began: Instant) -> Vec<Seat<T>> {
+        let Some(mut waiting) = self.flights.get_mut(self.key.as_deref().unwrap_or_default()) else {
+            return Vec::new();
+        };
+        let late = waiting.partition_point(|seat| seat.came <= began);
+        let late = waiting.split_off(late);
+        std::mem::replace(waiting.value_mut(), late)
     }
 }
 
@@ -166,7 +189,7 @@ impl<T> Drop for Lead<T> {
             drop(waiting);
             let Some(seat) = seat else { continue };
             let lead = Lead { flights: Arc::clone(&self.flights), key: Some(key) };
-            match seat.send(Turn::Lead(lead)) {
+            match seat.turn.send(Turn::Lead(lead)) {
                 Err(Turn::Lead(mut lead)) => match lead.key.take() {
                     Some(back) => key = back,
                     None => return,
@@ -185,36 +208,53 @@ mod tests {
     use tokio::sync::Notify;
 
     #[tokio::test]
-    async fn those_who_ask_during_a_look_share_the_next_one() {
+    async fn those_who_ask_before_a_look_begins_share_it_and_others_the_next_one() {
         let flights = Arc::new(Flights::default());
         let (count, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        // Each look is let begin, and then let end.
         let ask = || {
             let (flights, count, go) = (Arc::clone(&flights), Arc::clone(&count), Arc::clone(&go));
             tokio::spawn(async move {
-                let work = async {
-                    let n = count.fetch_add(1, Ordering::SeqCst);
+                let work = || async {
                     go.notified().await;
-                    n
+                    Seen::from_now(async {
+                        let n = count.fetch_add(1, Ordering::SeqCst);
+                        go.notified().await;
+                        n
+                    })
+                    .await
                 };
-                flights.share("key".into(), work).await
+                flights.share("key", work).await.what
             })
         };
-        let first = ask();
-        while count.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
-        let others: Vec<_> = (0..10).map(|_| ask()).collect();
-        while flights.0.get("key").unwrap().len() < 10 {
-            tokio::task::yield_now().await;
-        }
+        let waiting = async |wanted: usize| {
+            while flights.0.get("key").map_or(0, |waiting| waiting.len()) != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        let begun = async |looks: usize| {
+            while count.load(Ordering::SeqCst) != looks {
+                tokio::task::yield_now().await;
+            }
+        };
+        let early: Vec<_> = (0..6).map(|_| ask()).collect();
+        waiting(5).await;
         go.notify_one();
-        assert_eq!(first.await.unwrap(), 0);
-        while count.load(Ordering::SeqCst) == 1 {
-            tokio::task::yield_now().await;
-        }
+        begun(1).await;
+        let late: Vec<_> = (0..7).map(|_| ask()).collect();
+        waiting(12).await;
         go.notify_one();
-        for other in others {
-            assert_eq!(other.await.unwrap(), 1);
+        for early in early {
+            assert_eq!(early.await.unwrap(), 0);
+        }
+        // One of those who came late leads the next.
+        waiting(6).await;
+        assert!(late.iter().all(|late| !late.is_finished()));
+        go.notify_one();
+        begun(2).await;
+        go.notify_one();
+        for late in late {
+            assert_eq!(late.await.unwrap(), 1);
         }
         assert!(flights.0.is_empty());
     }
@@ -224,7 +264,7 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let ask = |work: Duration| {
             let flights = Arc::clone(&flights);
-            tokio::spawn(async move { flights.share("key".into(), tokio::time::sleep(work)).await })
+            tokio::spawn(async move { flights.share("key", || Seen::from_now(tokio::time::sleep(work))).await.what })
         };
         let stuck = ask(Duration::from_secs(3600));
         while flights.0.is_empty() {

@@ -1,7 +1,7 @@
 //! A look at the store for a feed: its stamp, without its events. All who share it get their answers made of it.
 
-use super::feed_asked::Asked;
-use super::feed_cache::Rendered;
+use super::feed_asked::{Asked, Span};
+use super::feed_cache::{Rendered, Seen};
 use super::feed_page::{Show, View};
 use super::feed_tag::{Content, Known};
 use super::links::Base;
@@ -12,6 +12,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderValue, IF_NONE_MATCH};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Instant;
 
 pub const DEFAULT_LIMIT: usize = 1000;
 /// The longest time, in seconds, for which an answer may be kept.
@@ -21,8 +22,10 @@ const YEAR: Millis = 365 * 86_400;
 pub struct Found {
     /// What was asked for.
     pub asked: Asked,
+    span: Span,
     view: View,
     base: Base<'static>,
+    digest: Option<[u8; 32]>,
     /// `None` when the store cannot tell now what the page is made of.
     content: Option<Content>,
     /// Seconds for which nothing changes, of a slice that is closed.
@@ -47,13 +50,29 @@ impl Found {
     ///
     /// # Errors
     /// 404 for a slice in the future, 503 when the store does not answer.
-    pub async fn look(state: &AppState, asked: Asked, base: Base<'static>) -> Result<Self, Problem> {
-        let view = asked.at(state.clock.now(&*state.store).await?)?;
-        // The stamp first: a page may be newer than its tag, which is then not met again, and never older.
-        let stamp = stamp(state, &view).await?;
+    pub async fn look(state: &AppState, asked: Asked, base: Base<'static>) -> Result<Seen<Rc<Self>>, Problem> {
+        let (span, stamp) = stamp(state, &asked).await?;
+        Ok(Seen { what: Self::seen(state, asked, base, span, &stamp.what), began: stamp.began })
+    }
+
+    /// Looks once more for the same. Where nothing has changed, nothing is made anew.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub async fn again(self: Rc<Self>, state: &AppState) -> Result<Seen<Rc<Self>>, Problem> {
+        let (span, Seen { what: stamp, began }) = stamp(state, &self.asked).await?;
+        let same = span == self.span && stamp.digest.is_some() && stamp.digest == self.digest;
+        if same && fresh(state, &self.asked, &span, &stamp) == self.fresh {
+            return Ok(Seen { what: self, began });
+        }
+        Ok(Seen { what: Self::seen(state, self.asked.clone(), self.base.clone(), span, &stamp), began })
+    }
+
+    fn seen(state: &AppState, asked: Asked, base: Base<'static>, span: Span, stamp: &Stamp) -> Rc<Self> {
+        let view = asked.view(&span);
         let content = stamp.digest.map(|digest| Content::new(&digest, &view, &base));
-        let fresh = content.and_then(|_| fresh(state, &view, &stamp));
-        Ok(Self { asked, view, base, content, fresh, head: RefCell::default() })
+        let fresh = content.and_then(|_| fresh(state, &asked, &span, stamp));
+        Rc::new(Self { asked, span, view, base, digest: stamp.digest, content, fresh, head: RefCell::default() })
     }
 
     /// Whether events may come that the page would show.
@@ -106,14 +125,14 @@ impl Found {
         if let Some(page) = state.feeds.get(&content) {
             return Ok(page);
         }
-        let page = state.feeds.pages.share(content.tag(None), self.read(state)).await?;
+        let page = state.feeds.pages.share(&content.tag(None), || Seen::from_now(self.read(state))).await.what?;
         state.feeds.put(content, &page);
         Ok(page)
     }
 
     async fn read(&self, state: &AppState) -> Result<Rendered, StoreError> {
         let view = &self.view;
-        let types = types(state, view);
+        let types = types(state, &self.asked, &self.span);
         let mut page = Page::default();
         if !types.is_empty() {
             let marked = match (&view.client, view.show.unwrap_or(Show::Pending)) {
@@ -133,35 +152,45 @@ impl Found {
     }
 }
 
-/// The types that a view shows.
-fn types(state: &AppState, view: &View) -> Vec<TypeRef> {
-    if view.bounds.end <= HUB_EPOCH_MS {
+/// The types that show.
+fn types(state: &AppState, asked: &Asked, span: &Span) -> Vec<TypeRef> {
+    if span.bounds.end <= HUB_EPOCH_MS {
         return Vec::new();
     }
-    let filter = view.types.as_ref().map_or_else(TypeFilter::any, Clone::clone);
+    let filter = asked.types.as_ref().map_or_else(TypeFilter::any, Clone::clone);
     let mut entries = state.types.matching(&filter);
     // In an order that is always the same.
     entries.sort_unstable_by_key(|entry| entry.type_no);
     entries.iter().filter(|e| !e.ttl.is_ephemeral()).map(|e| e.type_ref()).collect()
 }
 
-async fn stamp(state: &AppState, view: &View) -> Result<Stamp, StoreError> {
-    let Bounds { start, end } = view.bounds;
-    let client = view.client.as_ref().map_or("", |client| client.as_str());
-    let filter = view.types.as_ref().map_or_else(String::new, TypeFilter::key);
-    let look = async {
-        let (types, client) = (types(state, view), view.client.clone());
-        state.store.stamp(StampQuery { types, from: start, to: end, client }).await
+/// The slice that is meant, and its stamp. The stamp before the page: that may be newer than its tag, which is then not
+/// met again, and never older.
+async fn stamp(state: &AppState, asked: &Asked) -> Result<(Span, Seen<Stamp>), Problem> {
+    let came = Instant::now();
+    let span = asked.span(state.clock.now(&*state.store).await?)?;
+    let Bounds { start, end } = span.bounds;
+    let client = asked.client.as_ref().map_or("", |client| client.as_str());
+    let filter = asked.types.as_ref().map_or_else(String::new, TypeFilter::key);
+    let look = || async {
+        // Whoever asks in this turn of the thread is taken along: the fewer looks, the less each answer costs.
+        tokio::task::yield_now().await;
+        let (types, client) = (types(state, asked, &span), asked.client.clone());
+        Seen::from_now(state.store.stamp(StampQuery { types, from: start, to: end, client })).await
     };
     // With the other workers, and with those who see the same in other pages.
-    state.feeds.stamps.share(format!("{start} {end} {client} {filter}"), look).await
+    let Seen { what: stamp, began } = state.feeds.stamps.share(&format!("{start} {end} {client} {filter}"), look).await;
+    let stamp = stamp?;
+    // To those who came after its end another slice is the current one.
+    let ended = asked.at.is_none() && stamp.now >= end;
+    Ok((span, Seen { what: stamp, began: if ended { came } else { began } }))
 }
 
 /// For how many seconds a slice stays as it is: only a closed one does, of which nothing depends on a client. A type may
 /// have borrowed milliseconds, and clocks of a cluster differ, so that a slice closes some time after its end.
-fn fresh(state: &AppState, view: &View, stamp: &Stamp) -> Option<Millis> {
+fn fresh(state: &AppState, asked: &Asked, span: &Span, stamp: &Stamp) -> Option<Millis> {
     let seam = Millis::try_from(state.live.seam.as_millis()).unwrap_or(Millis::MAX);
-    let closed = !view.current && view.client.is_none() && stamp.now >= view.bounds.end.saturating_add(seam);
+    let closed = !span.current && asked.client.is_none() && stamp.now >= span.bounds.end.saturating_add(seam);
     closed.then(|| stamp.expires.map_or(YEAR, |at| (at.saturating_sub(stamp.now) / 1000).clamp(0, YEAR)))
 }
 
