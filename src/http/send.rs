@@ -34,7 +34,8 @@ pub async fn send(
     let trace = trace(req.headers());
     let with = With { caller: &caller, idempotency: idempotency.as_ref(), trace: trace.as_ref(), base: &base };
     if json::is_array(text) {
-        return send_batch::send(&body, text, &with, &state).await;
+        // Boxed, as every send would be as large.
+        return Box::pin(send_batch::send(&body, text, &with, &state)).await;
     }
     single(&body, text, &with, &state).await
 }

@@ -83,7 +83,8 @@ impl Link {
     pub(super) async fn query(&self, cmd: &Cmd) -> Result<Value, Trouble> {
         let open = self.connection().await?;
         let mut connection = open.connection.clone();
-        let answer = self.attend(&open, connection.send_packed_command(cmd)).await?;
+        // On the heap: it is large, and would be moved about with whatever waits for it.
+        let answer = self.attend(&open, Box::pin(connection.send_packed_command(cmd))).await?;
         let answer = self.read(&open, answer);
         if matches!(answer, Err(Trouble::Again)) {
             self.load(&open).await?;
@@ -99,7 +100,7 @@ impl Link {
     ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
         let open = self.connection().await?;
         let mut connection = open.connection.clone();
-        let answers = self.attend(&open, connection.send_packed_commands(pipeline, 0, count)).await?;
+        let answers = self.attend(&open, Box::pin(connection.send_packed_commands(pipeline, 0, count))).await?;
         let found: Vec<_> = answers.into_iter().map(|answer| self.read(&open, answer)).collect();
         if found.iter().any(|answer| matches!(answer, Err(Trouble::Again))) {
             self.load(&open).await?;

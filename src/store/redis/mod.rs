@@ -44,6 +44,7 @@ use super::*;
 use address::Node;
 use check::Greeter;
 use connection::Dialer;
+use futures_util::FutureExt;
 use keys::Keys;
 use links::Links;
 use live::{Conductor, Servers, Subscriptions};
@@ -163,9 +164,15 @@ impl RedisStore {
     }
 
     /// Gives up after the store's time-out.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
-        tokio::time::timeout(self.options.timeout, work).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable(format!("no answer within {} ms", self.options.timeout.as_millis())))
+    fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        let timeout = self.options.timeout;
+        // Not an async function, which would have room for the work twice.
+        tokio::time::timeout(timeout, work).map(move |answer| {
+            let late = |_| Err(StoreError::Unavailable(format!("no answer within {} ms", timeout.as_millis())));
+            answer.unwrap_or_else(late)
         })
     }
 }
