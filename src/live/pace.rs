@@ -7,9 +7,10 @@
 use crate::store::LiveRun;
 use std::time::{Duration, Instant};
 
-/// The pause for each session that was woken: about three times the processor time of that, so that fan-outs leave
-/// most of a core to what else the hub does.
-const EACH: Duration = Duration::from_micros(20);
+/// The pause for each session that was woken: somewhat longer than what waking it takes of a processor, its reader's part
+/// of the machine included. With less, fan-outs catch up with each other when there are many commits; with more, events
+/// wait for nothing.
+const EACH: Duration = Duration::from_micros(10);
 /// The longest pause: what pacing may add to the way of an event.
 const LONGEST: Duration = Duration::from_millis(25);
 /// No pause is shorter: timers are not finer.
@@ -116,12 +117,11 @@ mod tests {
         for (sessions, pause) in [
             (0, Duration::ZERO),
             (1, Duration::ZERO),
-            (49, Duration::ZERO),
-            (50, ms(1)),
-            (100, ms(2)),
-            (1000, ms(20)),
-            (1249, Duration::from_micros(24_980)),
-            (1250, ms(25)),
+            (99, Duration::ZERO),
+            (100, ms(1)),
+            (1000, ms(10)),
+            (2499, Duration::from_micros(24_990)),
+            (2500, ms(25)),
             (20_000, ms(25)),
             (usize::MAX, ms(25)),
         ] {
@@ -137,14 +137,14 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::default();
         assert_eq!(pace.arrive(one(1), start), Turn::Now(one(1)));
-        pace.went_out(750, start);
+        pace.went_out(1500, start);
         assert_eq!(pace.arrive(one(2), start + ms(5)), Turn::After(ms(10)));
         assert_eq!(pace.arrive(one(3), start + ms(9)), Turn::Later);
         // A timer may be early.
         assert_eq!(pace.due(start + ms(14)), Turn::After(ms(1)));
         assert_eq!(pace.arrive(one(4), start + ms(14)), Turn::Later);
         assert_eq!(pace.due(start + ms(15)), Turn::Now([one(2), one(3), one(4)].concat()));
-        pace.went_out(750, start + ms(15));
+        pace.went_out(1500, start + ms(15));
         // Quiet since: at once.
         assert_eq!(pace.arrive(one(5), start + ms(40)), Turn::Now(one(5)));
     }
@@ -153,11 +153,11 @@ mod tests {
     fn what_comes_after_a_pause_takes_with_it_what_waits() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        pace.went_out(750, start);
+        pace.went_out(1500, start);
         assert_eq!(pace.arrive(one(1), start), Turn::After(ms(15)));
         // The timer is late.
         assert_eq!(pace.arrive(one(2), start + ms(16)), Turn::Now([one(1), one(2)].concat()));
-        pace.went_out(750, start + ms(16));
+        pace.went_out(1500, start + ms(16));
         assert_eq!(pace.arrive(one(3), start + ms(17)), Turn::Later, "that timer is still to come");
         assert_eq!(pace.due(start + ms(18)), Turn::After(ms(13)));
         assert_eq!(pace.due(start + ms(31)), Turn::Now(one(3)));
@@ -169,7 +169,7 @@ mod tests {
         let start = Instant::now();
         for (length, commits) in [(10, 20), (100_000, 1)] {
             let mut pace = Pace::default();
-            pace.went_out(750, start);
+            pace.went_out(1500, start);
             for n in 1..commits {
                 let turn = pace.arrive(vec![run(n * 100, 100, length)], start);
                 assert!(matches!(turn, Turn::After(_) | Turn::Later), "{turn:?}");
@@ -184,7 +184,7 @@ mod tests {
     fn what_cannot_wait_is_taken() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        pace.went_out(750, start);
+        pace.went_out(1500, start);
         assert_eq!(pace.arrive(one(1), start), Turn::After(ms(15)));
         assert_eq!(pace.take(), one(1));
         assert_eq!(pace.arrive(one(2), start + ms(1)), Turn::Later);
