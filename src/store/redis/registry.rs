@@ -70,7 +70,7 @@ impl RedisStore {
         links.kept(route, cmd, self.wait_replicas).await
     }
 
-    /// Puts a record in force, if it is not yet, or if what is in force instead is void.
+    /// Puts a record in force, if it is not yet or not to the end, or if what is in force instead is void.
     pub(super) async fn put_in_force(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError> {
         if self.wait_replicas > 0 {
             // Whoever stored it may not have waited to the end.
@@ -79,10 +79,12 @@ impl RedisStore {
             self.keep(Route::Registry, &seen).await?;
         }
         let p = partition(record.type_no);
-        let mut cmd = redis::cmd("HGET");
-        cmd.arg(self.keys.lifetimes(p)).arg(format!("{}:r", record.type_no.get()));
-        let in_force = uint(&self.keep(Route::Partition(p), &cmd).await?)?;
-        if in_force >= record.revision && void != Some(in_force) {
+        let mut cmd = redis::cmd("HMGET");
+        let field = |of: char| format!("{}:{of}", record.type_no.get());
+        cmd.arg(self.keys.lifetimes(p)).arg(field('r')).arg(field('p'));
+        let mut answer = Answer::of(self.keep(Route::Partition(p), &cmd).await?)?;
+        let (in_force, being_applied) = (uint(&answer.next())?, uint(&answer.next())?);
+        if in_force >= record.revision && being_applied != record.revision && void != Some(in_force) {
             return Ok(());
         }
         self.retain(record, void).await
@@ -104,26 +106,32 @@ impl RedisStore {
         let at = Route::Partition(p);
         let hours = array(self.keep(at, &cmd).await?)?;
         let (links, prefix) = (Arc::clone(&self.general), self.keys.prefix.clone());
+        let mut applied = SCRIPTS.retained.call(&[self.keys.lifetimes(p)]);
+        applied.arg(type_no).arg(record.revision);
+        let name = record.name.clone();
         let mut task = self.runtime.spawn(async move {
-            for some in hours.chunks(HOURS) {
-                let mut batch = Vec::with_capacity(some.len());
-                for hour in some {
-                    let mut cmd = SCRIPTS.retain_hour.call(&route);
-                    cmd.arg(&prefix).arg(p).arg(type_no).arg(int(hour)?);
-                    batch.push((at, cmd));
+            let apply = async {
+                for some in hours.chunks(HOURS) {
+                    let mut batch = Vec::with_capacity(some.len());
+                    for hour in some {
+                        let mut cmd = SCRIPTS.retain_hour.call(&route);
+                        cmd.arg(&prefix).arg(p).arg(type_no).arg(int(hour)?);
+                        batch.push((at, cmd));
+                    }
+                    links.pipeline(&batch).await?;
                 }
-                links.pipeline(&batch).await.inspect_err(|error| {
-                    log::error!(
-                        "a new lifetime is applied in part, register the type again: type_no={type_no} error=\"{error}\""
-                    );
-                })?;
-            }
-            Ok(())
+                links.query(at, &applied).await.map(drop)
+            };
+            apply.await.inspect_err(|error| {
+                log::error!(
+                    "a new lifetime is applied in part, register the type again: type={name} error=\"{error}\""
+                );
+            })
         });
         match tokio::time::timeout(self.options.timeout / 2, &mut task).await {
             Ok(done) => done.unwrap_or_else(|_| Err(StoreError::Unavailable("the hub is shutting down".into()))),
             Err(_) => {
-                log::info!("a new lifetime is still being applied: type_no={type_no}");
+                log::info!("a new lifetime is still being applied: type={}", record.name);
                 Ok(())
             }
         }
