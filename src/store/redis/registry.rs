@@ -5,7 +5,7 @@ use super::slots::Route;
 use super::value::{Answer, array, bytes, corrupt, int, uint};
 use super::{RedisStore, SCRIPTS, lifetime};
 use crate::event::{EventType, MAX_TYPES, TypeNo};
-use crate::store::{Discarded, Put, PutType, StoreError, TypeRecord};
+use crate::store::{Discarded, Put, PutType, RegistryVersion, StoreError, TypeRecord};
 use bytes::Bytes;
 use redis::{Cmd, Value};
 use std::sync::Arc;
@@ -16,26 +16,25 @@ const MAX_DISCARDED: usize = 1000;
 const HOURS: usize = 64;
 
 impl RedisStore {
-    pub(super) async fn all_types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
-        let (mut version, mut types) = (redis::cmd("GET"), redis::cmd("HGETALL"));
-        version.arg(self.keys.version());
+    pub(super) async fn all_types(&self) -> Result<(RegistryVersion, Vec<TypeRecord>), StoreError> {
+        // The version first: a change in between is then seen again, not missed, and so is another master.
+        let version = self.version().await?;
+        let mut types = redis::cmd("HGETALL");
         types.arg(self.keys.types());
-        // The version first: a change in between is then seen again, not missed.
-        let both = [(Route::Registry, version), (Route::Registry, types)];
-        let mut answers = self.general.pipeline(&both).await?.into_iter();
-        let version = uint(&answers.next().unwrap_or_default())?;
         let mut records = Vec::new();
-        let mut fields = array(answers.next().unwrap_or_default())?.into_iter();
+        let mut fields = array(self.general.query(Route::Registry, &types).await?)?.into_iter();
         while let (Some(name), Some(record)) = (fields.next(), fields.next()) {
             records.push(decode(type_name(&bytes(name)?)?, &bytes(record)?)?);
         }
         Ok((version, records))
     }
 
-    pub(super) async fn version(&self) -> Result<u64, StoreError> {
+    /// The source is the connection: whatever makes another master of the registry, or restarts it, ends that.
+    pub(super) async fn version(&self) -> Result<RegistryVersion, StoreError> {
         let mut cmd = redis::cmd("GET");
         cmd.arg(self.keys.version());
-        uint(&self.general.query(Route::Registry, &cmd).await?)
+        let (changes, source) = self.general.query_from(Route::Registry, &cmd).await?;
+        Ok(RegistryVersion { changes: uint(&changes)?, source })
     }
 
     pub(super) async fn one_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {
