@@ -5,7 +5,8 @@
 --   ok:{p}:TYPE:MINUTE:CLIENT  hash: offset of the position in the minute -> seconds from commit to mark
 --   who:{p}:TYPE:HOUR          set of clients with marks in the hour
 --   m:{p}:TYPE:CLIENT          hash: hour -> number of marks; c -> a number that rises with every change of a mark
---   ttl:{p}                    hash: type -> lifetime in ms, TYPE:r -> revision in force, TYPE:f -> floor
+--   ttl:{p}                    hash: type -> lifetime in ms, TYPE:r -> revision in force, TYPE:f -> floor,
+--                              TYPE:p -> that revision while its lifetime is being applied
 --   last:{p}                   hash: type -> last position given
 --
 -- Hours and minutes are counted since 1970. Counts of an hour and of its marks never follow what expires inside the

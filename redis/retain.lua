@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- needs: chunk feed
--- Puts a type's record in force in its partition: its lifetime and its revision. First step; the second is `retain_hour.lua` for each hour.
+-- Puts a type's record in force in its partition: its lifetime and its revision. First step; the second is `retain_hour.lua`
+-- for each hour, the last `retained.lua`. Until that the revision stands as one whose lifetime is being applied.
 --
 -- KEYS  1 any key of the partition, as in append.lua
 -- ARGV  1 prefix; 2 partition; 3 type number; 4 lifetime in ms (-1 permanent, 0 ephemeral); 5 revision of the type's record;
@@ -13,7 +14,7 @@ local p, type, ttl, revision = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARG
 local key = PREFIX .. 'ttl:{' .. p .. '}'
 local known = redis.call('HMGET', key, type, type .. ':r', type .. ':f')
 if tonumber(known[2] or 0) > revision and known[2] ~= ARGV[6] then return {} end
-redis.call('HSET', key, type, ARGV[4], type .. ':r', ARGV[5])
+redis.call('HSET', key, type, ARGV[4], type .. ':r', ARGV[5], type .. ':p', ARGV[5])
 
 local shortest = ttl
 local old = tonumber(known[1] or -1)

@@ -66,7 +66,7 @@ impl TypeNames for TypeView {
     }
 
     fn count(&self) -> usize {
-        self.size()
+        self.seen()
     }
 }
 

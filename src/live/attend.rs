@@ -35,14 +35,20 @@ enum Then {
 impl BroadcastActor {
     /// Looks whether this node knows more types than a moment ago. Cheap when it does not.
     pub(super) fn learn_types(&mut self) {
-        if self.types.count() == self.interest.types() {
+        // Before they are looked at: what comes in between is looked at the next time.
+        let count = self.types.count();
+        if count == self.types_seen {
             return;
         }
+        self.types_seen = count;
         for type_no in self.types.all() {
-            if self.interest.knows(type_no) {
-                continue;
-            }
             let Some((name, _)) = self.types.find(type_no) else { continue };
+            match self.interest.name(type_no) {
+                Some(known) if *known == name => continue,
+                // A failover has given its number to another.
+                Some(_) => self.sessions.renamed(type_no),
+                None => {}
+            }
             self.interest.learn(type_no, &name);
             let partition = Partition::of(type_no);
             if self.interest.attended().contains(partition) {

@@ -48,6 +48,8 @@ pub struct BroadcastActor {
     pub(super) start: Option<Position>,
     pub(super) recovery: Recovery,
     pub(super) interest: Interest,
+    /// How many types this node knew when it was looked last.
+    pub(super) types_seen: usize,
     /// Sessions that wait for partitions: each once, or twice when it also changes its types.
     pub(super) pending: Vec<Pending>,
     /// Ask for nothing that was refused before.
@@ -79,6 +81,7 @@ impl BroadcastActor {
             start: None,
             recovery: Recovery::default(),
             interest: Interest::default(),
+            types_seen: 0,
             pending: Vec::new(),
             attend_after: None,
         }

@@ -131,6 +131,11 @@ impl<S> Fanout<S> {
         self.types.get(&type_no).is_some_and(|m| !m.groups.is_empty())
     }
 
+    /// A type's number has been given to another name: which groups match it is found out anew.
+    pub fn renamed(&mut self, type_no: TypeNo) {
+        self.types.remove(&type_no);
+    }
+
     /// Brings a type's list of groups up to date.
     fn refresh(&mut self, type_no: TypeNo, name: &EventType) {
         let matches = self.types.entry(type_no).or_default();

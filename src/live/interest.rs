@@ -87,25 +87,26 @@ impl Default for Interest {
 }
 
 impl Interest {
-    /// How many types are known.
-    pub fn types(&self) -> usize {
-        self.types.len()
+    /// The name of a type that is known.
+    pub fn name(&self, type_no: TypeNo) -> Option<&EventType> {
+        self.types.get(&type_no)
     }
 
-    /// Whether a type is known.
-    pub fn knows(&self, type_no: TypeNo) -> bool {
-        self.types.contains_key(&type_no)
-    }
-
-    /// A type came to be known. Answers whether a session has been waiting for it.
+    /// A type came to be known, or its number by another name. Answers whether a session has been waiting for it.
     pub fn learn(&mut self, type_no: TypeNo, name: &EventType) -> bool {
-        if self.types.insert(type_no, name.clone()).is_some() {
-            return false;
+        let partition = Partition::of(type_no);
+        match self.types.insert(type_no, name.clone()) {
+            Some(before) if before == *name => return false,
+            // What was needed for its sake stays needed by the filters that named it.
+            Some(before) => {
+                if self.by_name.get(&before) == Some(&type_no) {
+                    self.by_name.remove(&before);
+                }
+            }
+            None => self.members[partition.index()].push(type_no),
         }
         self.by_name.insert(name.clone(), type_no);
         self.next = self.next.max(type_no.get() + 1);
-        let partition = Partition::of(type_no);
-        self.members[partition.index()].push(type_no);
         let mut waited = false;
         for (filter, want) in &mut self.filters {
             if !filter.matches(name) {

@@ -27,7 +27,8 @@ pub trait TypeNames: Send + Sync + 'static {
     fn find(&self, type_no: TypeNo) -> Option<(EventType, Ttl)>;
     /// The numbers of all types that this node knows.
     fn all(&self) -> Vec<TypeNo>;
-    /// How many these are: cheap, and never less than before.
+    /// How many have come to be known, with those whose number has been given to another name since: cheap, and never less
+    /// than before.
     fn count(&self) -> usize;
 }
 

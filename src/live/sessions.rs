@@ -187,6 +187,11 @@ impl Sessions {
         self.open.wanted(type_no, name)
     }
 
+    /// A type's number has been given to another name.
+    pub fn renamed(&mut self, type_no: TypeNo) {
+        self.open.renamed(type_no);
+    }
+
     /// Hands on what was committed together. No session waits for another. Those that refuse, having no room, are
     /// to [`fall_behind`](Self::fall_behind).
     pub fn hand_on(&mut self, runs: &[EncodedRun], now: Instant) -> Handed {

@@ -6,17 +6,21 @@
 use super::changes::{self, change};
 use super::sinks::SinkTable;
 use super::{
-    CatchUp, DeleteStream, Learn, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeView, Unregister,
-    record,
+    CatchUp, DeleteStream, Learn, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeEntry, TypeView,
+    Unregister, record,
 };
 use crate::alive::{self, Alive};
 use crate::error::{ApiError, Code};
-use crate::store::{Store, StoreError, StreamKey, TypeRecord};
+use crate::event::TypeNo;
+use crate::store::{RegistryVersion, Store, StoreError, StreamKey, TypeRecord};
 use crate::streams::{SinkEvent, SinkPool, SinkStatus, StreamSettings};
 use actix::prelude::*;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+
+mod refresh;
 
 /// How often a node asks whether the registry has changed: twice within the second that is promised.
 const REFRESH: Duration = Duration::from_millis(400);
@@ -35,7 +39,9 @@ pub struct RegistryActor {
     sinks: SinkTable,
     events: Option<mpsc::Receiver<SinkEvent>>,
     /// The registry's version that the view shows; `None` until it was read once.
-    version: Option<u64>,
+    version: Option<RegistryVersion>,
+    /// Types of which something was learnt while the store is being asked: its answer may be older.
+    meanwhile: HashSet<TypeNo>,
     /// Since when the store is being asked whether the registry has changed.
     refreshing: Option<Instant>,
     /// When it was noticed that the node had stood still; `None` once the store has been asked after that.
@@ -59,6 +65,7 @@ impl RegistryActor {
             sinks,
             events: Some(events),
             version: None,
+            meanwhile: HashSet::new(),
             refreshing: None,
             late_since: None,
             waiters: Vec::new(),
@@ -67,85 +74,35 @@ impl RegistryActor {
         }
     }
 
+    /// Learns a record, unless a newer one is known.
     fn learn(&mut self, record: &TypeRecord, ctx: &mut Context<Self>) {
-        match record::decode(record, &self.settings) {
-            Ok(entry) => {
-                let entry = Arc::new(entry);
-                if self.view.put(Arc::clone(&entry)) && !self.stopping {
-                    self.sinks.follow(&entry, &self.view);
-                    for stream in entry.draining.iter().filter(|stream| stream.deleted) {
-                        let key = StreamKey { type_no: entry.type_no, name: stream.spec.name.clone() };
-                        // Nodes that have not heard of it may still give it events.
-                        ctx.run_later(LATECOMERS, move |actor, ctx| actor.forget(key, ctx));
-                    }
-                }
-            }
-            Err(e) => log::error!("type cannot be read, it is left as it was: type={} error=\"{e}\"", record.name),
+        if self.refreshing.is_some() {
+            self.meanwhile.insert(record.type_no);
+        }
+        if let Some(entry) = self.read(record)
+            && self.view.put(Arc::clone(&entry))
+        {
+            self.follow(&entry, ctx);
         }
     }
 
-    /// Looks whether the registry has changed, and whether this node has run all the time.
-    fn beat(&mut self, ctx: &mut Context<Self>) {
-        let now = Instant::now();
-        if let Some(silent) = self.view.beat(now) {
-            log::warn!("the node stood still, sends wait until it has asked for changes: time={silent:?}");
-            self.late_since = Some(now);
-        }
-        self.refresh(ctx);
+    fn read(&self, record: &TypeRecord) -> Option<Arc<TypeEntry>> {
+        let entry = record::decode(record, &self.settings);
+        let entry = entry.inspect_err(|error| {
+            log::error!("type cannot be read, it is left as it was: type={} error=\"{error}\"", record.name);
+        });
+        entry.ok().map(Arc::new)
     }
 
-    fn refresh(&mut self, ctx: &mut Context<Self>) {
-        if self.refreshing.is_some() || self.stopping {
+    fn follow(&mut self, entry: &Arc<TypeEntry>, ctx: &mut Context<Self>) {
+        if self.stopping {
             return;
         }
-        self.refreshing = Some(Instant::now());
-        let (store, known) = (Arc::clone(&self.store), self.version);
-        let read = async move {
-            if known == Some(store.registry_version().await?) {
-                return Ok(None);
-            }
-            store.types().await.map(Some)
-        };
-        ctx.spawn(read.into_actor(self).map(|answer: Result<_, StoreError>, actor, ctx| {
-            let asked = actor.refreshing.take();
-            match answer {
-                Ok(changes) => {
-                    actor.store_answered();
-                    if let Some((version, records)) = changes {
-                        for record in &records {
-                            actor.learn(record, ctx);
-                        }
-                        actor.version = Some(version);
-                        actor.view.set_loaded();
-                    }
-                    actor.caught_up(asked, ctx);
-                }
-                Err(e) => {
-                    actor.store_failed(&e);
-                    actor.view.set_looked();
-                    actor.tell_waiters(&Err(e));
-                }
-            }
-        }));
-    }
-
-    /// The view is as the store had it when it was asked.
-    fn caught_up(&mut self, asked: Option<Instant>, ctx: &mut Context<Self>) {
-        match self.late_since {
-            // Before it was noticed that the node stood still: perhaps before it did.
-            Some(late) if !self.stopping && asked.is_none_or(|asked| asked < late) => self.refresh(ctx),
-            _ => {
-                self.late_since = None;
-                self.view.caught_up();
-                self.tell_waiters(&Ok(()));
-            }
-        }
-    }
-
-    fn tell_waiters(&mut self, answer: &Result<(), StoreError>) {
-        for waiter in self.waiters.drain(..) {
-            // Whoever asked may have gone.
-            let _ = waiter.send(answer.clone());
+        self.sinks.follow(entry, &self.view);
+        for stream in entry.draining.iter().filter(|stream| stream.deleted) {
+            let key = StreamKey { type_no: entry.type_no, name: stream.spec.name.clone() };
+            // Nodes that have not heard of it may still give it events.
+            ctx.run_later(LATECOMERS, move |actor, ctx| actor.forget(key, ctx));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::streams::{SinkHandle, StreamSpec};
 use dashmap::DashMap;
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -74,6 +74,8 @@ impl TypeEntry {
 pub struct TypeView {
     by_name: Arc<DashMap<EventType, Arc<TypeEntry>>>,
     by_no: Arc<DashMap<TypeNo, Arc<TypeEntry>>>,
+    /// Names that have been put under a number.
+    named: Arc<AtomicUsize>,
     sinks: Arc<DashMap<TypeNo, Arc<[SinkHandle]>>>,
     loaded: Arc<AtomicBool>,
     /// The first look at the store is over, whatever came of it.
@@ -107,9 +109,10 @@ impl TypeView {
         self.by_name.iter().filter(|e| filter.matches(e.key())).map(|e| Arc::clone(&e)).collect()
     }
 
-    /// How many types there are, registered or deleted; never less than before.
-    pub fn size(&self) -> usize {
-        self.by_name.len()
+    /// How many types have come to be known; one whose number is given to another, which a failover can bring about, and
+    /// that other are two.
+    pub fn seen(&self) -> usize {
+        self.named.load(Ordering::Acquire)
     }
 
     /// Whether the store's registry has been read once: before, an unknown type means nothing.
@@ -177,9 +180,24 @@ impl TypeView {
     pub(super) fn put(&self, entry: Arc<TypeEntry>) -> bool {
         let newer = self.by_name.get(&entry.name).is_none_or(|known| known.revision < entry.revision);
         if newer {
-            self.by_no.insert(entry.type_no, Arc::clone(&entry));
-            self.by_name.insert(entry.name.clone(), entry);
+            self.replace(entry);
         }
         newer
+    }
+
+    /// Puts an entry in place of whatever is there. The RegistryActor's alone to call.
+    pub(super) fn replace(&self, entry: Arc<TypeEntry>) {
+        let before = self.by_no.insert(entry.type_no, Arc::clone(&entry));
+        let named = before.is_none_or(|before| before.name != entry.name);
+        self.by_name.insert(entry.name.clone(), entry);
+        // After it can be found: whoever sees that there is more finds it.
+        self.named.fetch_add(usize::from(named), Ordering::Release);
+    }
+
+    /// Takes out a type that the store does not know. The RegistryActor's alone to call.
+    pub(super) fn remove(&self, entry: &TypeEntry) {
+        self.by_name.remove(&entry.name);
+        self.by_no.remove_if(&entry.type_no, |_, known| known.name == entry.name);
+        self.sinks.remove(&entry.type_no);
     }
 }

@@ -74,6 +74,14 @@ impl SinkTable {
         self.running.insert(key.clone(), Running { handle, told });
     }
 
+    /// Stops the SinkActors of a type that is not there any more.
+    pub(super) fn drop_type(&mut self, type_no: TypeNo) {
+        for (key, running) in self.running.extract_if(|key, _| key.type_no == type_no) {
+            log::info!("stream of a type that is not there stops: type_no={type_no} stream={}", key.name);
+            actix::spawn(async move { running.handle.stop(Duration::ZERO).await });
+        }
+    }
+
     fn of_type(&self, type_no: TypeNo) -> Arc<[SinkHandle]> {
         self.running.iter().filter(|(key, _)| key.type_no == type_no).map(|(_, r)| r.handle.clone()).collect()
     }

@@ -74,8 +74,8 @@ counted! {
     replay(replay: Replay) -> Replayed;
     record_attempts(stream: &StreamKey, attempts: Vec<Bytes>) -> ();
     attempts(stream: &StreamKey) -> Vec<Bytes>;
-    types() -> (u64, Vec<TypeRecord>);
-    registry_version() -> u64;
+    types() -> (RegistryVersion, Vec<TypeRecord>);
+    registry_version() -> RegistryVersion;
     get_type(name: &EventType) -> Option<TypeRecord>;
     put_type(put: PutType) -> Put;
     enforce(record: &TypeRecord, void: Option<u64>) -> ();

@@ -388,6 +388,16 @@ pub struct TypeRecord {
     pub revision: u64,
 }
 
+/// How far the registry was when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistryVersion {
+    /// Changes so far.
+    pub changes: u64,
+    /// Who said so: another number means another server, or the same met anew. It may have lost changes, and have made
+    /// others in their place: then the same number of changes says nothing.
+    pub source: u64,
+}
+
 /// A change of the registry; applied only if nobody changed the record in between.
 #[derive(Debug, Clone)]
 pub struct PutType {

@@ -147,10 +147,10 @@ pub trait Store: Send + Sync + 'static {
     async fn attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError>;
 
     /// Every type ever registered, and the registry's version.
-    async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError>;
+    async fn types(&self) -> Result<(RegistryVersion, Vec<TypeRecord>), StoreError>;
 
-    /// The registry's version: grows with every change. Asked twice a second by every node.
-    async fn registry_version(&self) -> Result<u64, StoreError>;
+    /// The registry's version: another after every change. Asked twice a second by every node.
+    async fn registry_version(&self) -> Result<RegistryVersion, StoreError>;
 
     /// One type's record.
     async fn get_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError>;

@@ -1,4 +1,5 @@
-//! Clusters and Sentinels that fail, at length: what `make test` has no time for. Run by `make test-cluster`.
+//! Clusters and Sentinels that fail, at length, and such that speak TLS: what `make test` has no time for. Run by `make
+//! test-cluster`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,27 +10,25 @@
 )]
 
 #[allow(dead_code, reason = "each test binary uses its own part")]
-#[path = "../support/guard.rs"]
-mod guard;
-#[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "../store_contract/kit.rs"]
 mod kit;
 #[path = "../store_contract/load.rs"]
 mod load;
-#[allow(dead_code, reason = "each test binary uses its own part")]
-#[path = "../support/redis.rs"]
-mod redis_server;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod failover;
 mod live;
 mod reshard;
+mod secured;
 mod sentinel;
 
 use event_source_api::store::redis::RedisStore;
 use event_source_api::store::{Store, StoreOptions};
-use redis_server::cluster::RedisCluster;
 use std::sync::Arc;
 use std::time::Duration;
+use support::redis as redis_server;
+use support::redis::cluster::RedisCluster;
 
 /// A store that waits for one replica.
 fn connect(url: &str) -> Arc<dyn Store> {

@@ -10,10 +10,11 @@ use lapin::ExchangeKind;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
-use tokio::io::copy;
-use tokio::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+use tokio::io::{copy, copy_bidirectional};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 async fn stream(hub: &Hub) -> Value {
     hub.get("/api/events/streams/t/mq").await.expect(200).json()
@@ -99,6 +100,55 @@ async fn deaf_line(broker: SocketAddr, mute: watch::Receiver<bool>) -> SocketAdd
         }
     });
     address
+}
+
+/// A line to the broker at an address that stays, whether or not somebody listens there.
+fn lay(line: TcpSocket, broker: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+    let listener = line.listen(16).expect("nobody else listens");
+    let address = listener.local_addr().expect("a bound address");
+    let task = actix_web::rt::spawn(async move {
+        let mut lines = JoinSet::new();
+        while let Ok((mut hub, _)) = listener.accept().await {
+            lines.spawn_local(async move {
+                let mut broker = TcpStream::connect(broker).await.expect("the broker is there");
+                // Either side's going away ends it.
+                let _ = copy_bidirectional(&mut hub, &mut broker).await;
+            });
+        }
+    });
+    (address, task)
+}
+
+/// A socket on which nobody listens yet: who calls is refused.
+fn held(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(address).expect("a free port");
+    socket
+}
+
+#[actix_web::test]
+async fn a_broker_that_is_back_after_long_is_noticed_soon() {
+    let server = tokio::task::spawn_blocking(shared).await.expect("RabbitMQ starts");
+    let broker = Broker::connect(&server.url()).await;
+    broker.exchange("back", ExchangeKind::Topic).await;
+    broker.queue("back", "back", "k").await;
+    let (line, listening) = lay(held(([127, 0, 0, 1], 0).into()), server.address());
+    let hub = Setup::embedded().set("rabbit.url", format!("amqp://guest:guest@{line}/%2f")).start().await;
+    hub.register_with("t", "1h", json!([rabbit("mq", "back", "k")])).await;
+    let first = hub.send("t", json!(1)).await;
+    hub.until_state(&first.id, "mq", "delivered").await;
+    listening.abort();
+    assert!(listening.await.is_err_and(|error| error.is_cancelled()));
+    let nobody = held(line);
+    let second = hub.send("t", json!(2)).await;
+    until_error(&hub, PATIENCE, "refused").await;
+    // So long that the next attempt to connect would be seconds away.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let (_, _listening) = lay(nobody, server.address());
+    let back = Instant::now();
+    hub.until_state(&second.id, "mq", "delivered").await;
+    assert!(back.elapsed() < Duration::from_secs(3), "noticed after {:?}", back.elapsed());
 }
 
 #[actix_web::test]

@@ -140,7 +140,7 @@ async fn registry_discards_marks_and_answers_outlive_a_restart() {
     hub.advance(HOUR);
     assert!(matches!(hub.append(vec![keyed]).await.unwrap().remove(0), Ok(Appended::Stored(_))));
     let (version, types) = hub.types().await.unwrap();
-    assert_eq!((version, types.len(), types[0].ttl.as_str()), (1, 1, "2 days"));
+    assert_eq!((version.changes, types.len(), types[0].ttl.as_str()), (1, 1, "2 days"));
     assert_eq!(hub.register("c", "1h").await.get(), ty.get() + 1);
     assert_eq!(hub.discarded().await.unwrap()[0].count, 7);
 }

@@ -12,7 +12,9 @@ mod support;
 
 mod announce;
 mod client;
+mod failover;
 mod fenced;
+mod follower;
 mod gate;
 mod hubs;
 mod live;

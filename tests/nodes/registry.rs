@@ -1,9 +1,14 @@
 //! The registry over nodes: one winner everywhere, and nobody is behind for long.
 
 use crate::hubs;
+use crate::support::api::webhook;
 use crate::support::hub::{Hub, Setup};
+use crate::support::webhook::Webhook;
+use crate::support::ws::Session;
+use ::redis::{self, Commands};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -60,6 +65,64 @@ async fn a_change_whose_announcement_is_lost_is_in_force_everywhere_soon() {
             }
         }
     }
+}
+
+#[actix_web::test]
+async fn a_registry_that_has_lost_changes_counts_although_its_version_looks_the_same() {
+    let setup = Setup::redis();
+    let hubs = hubs::start(&setup, 3).await;
+    let hook = Webhook::start().await;
+    for ty in ["kept", "back"] {
+        hubs[0].register(ty, "1h").await;
+    }
+    let mut redis = setup.redis_server().plain();
+    let types = || -> HashMap<String, Vec<u8>> {
+        setup.redis_server().plain().hgetall("es:{reg}:types").expect("the registry")
+    };
+    let mut other = types();
+    // What the master that is lost has taken, and all nodes have heard of: the new master has not.
+    let streams = json!([webhook("hook", &hook.uri("/lost"))]);
+    hubs[1].register_with("back", "2h", streams.clone()).await;
+    hubs[2].register_with("lost", "1h", streams).await;
+    agree(&hubs, "back", |record| record["ttl"] == "2h").await;
+    agree(&hubs, "lost", |_| true).await;
+    let taken = types();
+    // A session that waits for what will be registered under the number that was lost.
+    let mut session = Session::open(&hubs[1], "?types=new").await;
+    // In their place it has taken as many others: of a type that is known, and of one that is new.
+    let mut kept = other["kept"].clone();
+    kept[..8].copy_from_slice(&taken["back"][..8]);
+    assert_eq!(&kept[13..15], b"1h");
+    kept[13..15].copy_from_slice(b"9h");
+    let mut new = taken["lost"].clone();
+    let path = new.windows(5).position(|part| part == b"/lost").expect("its stream's path");
+    new[path + 1..path + 5].copy_from_slice(b"/new");
+    other.extend([("kept".to_owned(), kept), ("new".to_owned(), new)]);
+    let mut fail_over = redis::pipe();
+    fail_over.atomic().del("es:{reg}:types");
+    for (ty, record) in &other {
+        fail_over.hset("es:{reg}:types", ty, record);
+    }
+    fail_over.cmd("CLIENT").arg("KILL").arg("TYPE").arg("NORMAL").arg("SKIPME").arg("YES");
+    let () = fail_over.query(&mut redis).expect("it is done");
+
+    agree(&hubs, "kept", |record| record["ttl"] == "9h").await;
+    agree(&hubs, "back", |record| record["ttl"] == "1h" && record["streams"] == json!([])).await;
+    agree(&hubs, "new", |record| record["ttl"] == "1h").await;
+    let mut sent = Vec::new();
+    for hub in &hubs {
+        hub.get("/api/events/register/lost").await.expect(404);
+        let answer = hub.post("/api/events/send", r#"{"type":"lost","payload":1}"#).await.expect(202).json();
+        assert_eq!(answer["status"], "discarded");
+        sent.push(hub.send("new", json!("to be delivered")).await.id);
+        hub.send("back", json!("to nobody")).await;
+    }
+    for id in sent {
+        hubs[0].until_state(&id, "hook", "delivered").await;
+        assert_eq!(session.event().await["id"], *id);
+    }
+    assert!(hook.received().iter().all(|request| request.line.contains("//new")), "{:?}", hook.received());
+    hubs[0].logged("registry has lost changes").await;
 }
 
 const SECRET: &str = "whsec_uR5TUMv5rZrRb9sgZAc5CwkBIWmUDV//wyXa0M+vy0Y=";

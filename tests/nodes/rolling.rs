@@ -2,20 +2,18 @@
 //! nothing but that.
 
 use crate::client::{Client, Known};
+use crate::follower::Follower;
 use crate::hubs::{self, drained, know};
 use crate::support::api::{number, webhook};
 use crate::support::hub::{Hub, Setup};
 use crate::support::wait::{PATIENCE, eventually, within};
 use crate::support::webhook::{Answer, Webhook, distinct};
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::Message;
 
 #[actix_web::test]
 async fn nodes_are_replaced_one_by_one_and_nothing_is_lost_or_doubled() {
@@ -27,7 +25,7 @@ async fn nodes_are_replaced_one_by_one_and_nothing_is_lost_or_doubled() {
     know(&hubs, "t").await;
     let known: Known = Rc::new(RefCell::new(hubs.iter().map(Hub::address).collect()));
     let first = hubs[0].send("t", json!("first")).await.id;
-    let followers: Vec<_> = (0..3).map(|n| Follower::start(&known, n, &first)).collect();
+    let followers: Vec<_> = (0..3).map(|n| Follower::start(&known, n, "t", &first)).collect();
     let stop = Rc::new(Cell::new(false));
     let senders: Vec<_> = (0..4)
         .map(|sender| {
@@ -79,48 +77,7 @@ async fn nodes_are_replaced_one_by_one_and_nothing_is_lost_or_doubled() {
         .await;
         assert_eq!(*follower.seen.borrow(), wanted, "in order, once, without a gap");
         resumed += follower.opened.get() - 1;
-        follower.task.abort();
     }
     assert!(resumed >= 3, "every node went, and with it its sessions: resumed {resumed}");
     eprintln!("events: {count}, repeated requests: {repeated}, sessions resumed: {resumed}");
-}
-
-/// A session that comes back with its last id whenever it ends, to the next node.
-struct Follower {
-    seen: Rc<RefCell<Vec<u64>>>,
-    opened: Rc<Cell<usize>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Follower {
-    fn start(known: &Known, first: usize, since: &str) -> Self {
-        let (seen, opened) = (Rc::<RefCell<Vec<u64>>>::default(), Rc::<Cell<usize>>::default());
-        let follow = follow(Rc::clone(known), first, since.to_owned(), Rc::clone(&seen), Rc::clone(&opened));
-        Self { seen, opened, task: actix_web::rt::spawn(follow) }
-    }
-}
-
-async fn follow(known: Known, first: usize, mut since: String, seen: Rc<RefCell<Vec<u64>>>, opened: Rc<Cell<usize>>) {
-    for turn in first.. {
-        let address = {
-            let known = known.borrow();
-            known[turn % known.len()]
-        };
-        let url = format!("ws://{address}/api/events/?types=t&since={since}");
-        let Ok((mut socket, _)) = connect_async(&url).await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        opened.set(opened.get() + 1);
-        while let Some(Ok(message)) = socket.next().await {
-            let Message::Text(text) = message else { continue };
-            let message: Value = serde_json::from_str(&text).expect("a frame is JSON");
-            if message["control"].is_string() {
-                assert_eq!((&message["control"], &message["complete"]), (&json!("resumed"), &json!(true)), "{message}");
-                continue;
-            }
-            message["id"].as_str().expect("an id").clone_into(&mut since);
-            seen.borrow_mut().push(number(&since));
-        }
-    }
 }

@@ -12,8 +12,10 @@ mod support;
 
 mod access;
 mod admission;
+mod clocks;
 mod master_away;
 mod settings;
 mod shutdown;
 mod store_away;
+mod store_tls;
 mod tls;

@@ -223,6 +223,42 @@ async fn what_expires_gives_its_memory_back() {
 }
 
 #[tokio::test]
+async fn a_lifetime_that_was_applied_in_part_is_applied_by_an_equal_registration() {
+    let server = RedisServer::start();
+    let store = connect(&server.url(), options());
+    let record = put(&store, "t", "10h", 0).await;
+    append(&store, AppendGroup { ttl: ttl("10h"), revision: record.revision, ..group(0, 1, &[]) }).await;
+    let mut redis = plain(&server);
+    let other: String = redis.keys::<_, Vec<String>>("es:ev:*").expect("keys").remove(0);
+    // The hour before has clients that cannot be read.
+    let hour = other.rsplit(':').next().and_then(|hour| hour.parse::<i64>().ok()).expect("its hour") - 1;
+    let stuck = format!("es:who:{{0}}:0:{hour}");
+    let () = redis.hset("es:hours:{0}:0", hour, 1).expect("set");
+    let () = redis.set(&stuck, "no set").expect("set");
+    let change = PutType {
+        name: record.name.clone(),
+        ttl: Ttl::permanent(),
+        registered: true,
+        config: record.config.clone(),
+        based_on: record.revision,
+    };
+    let error = store.put_type(change).await.expect_err("it is stored, and in part in force");
+    assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+    let stored = store.get_type(&record.name).await.expect("an answer").expect("a record");
+    assert_eq!(stored.ttl, Ttl::permanent());
+    // The same fault again, and then none.
+    store.enforce(&stored, None).await.expect_err("it is tried again");
+    let () = redis.del(&stuck).expect("gone");
+    let () = redis.expire(&other, 100).expect("set");
+    store.enforce(&stored, None).await.expect("in force");
+    assert_eq!(redis.ttl::<_, i64>(&other).expect("an expiry"), -1, "kept for ever");
+    // It is done once.
+    let () = redis.expire(&other, 100).expect("set");
+    store.enforce(&stored, None).await.expect("in force");
+    assert!(redis.ttl::<_, i64>(&other).expect("an expiry") > 0);
+}
+
+#[tokio::test]
 async fn a_record_that_was_not_put_in_force_or_was_lost_is_put_in_force_when_asked() {
     let server = RedisServer::start();
     let store = connect(&server.url(), options());

@@ -1,12 +1,15 @@
 //! A Redis server of a test's own: free port, temporary folder, every write synced to the append-only file. Clusters of
-//! them, and servers that Sentinels watch, are in `cluster` and `sentinel`.
+//! them, servers that Sentinels watch, and such that speak TLS and know users, are in `cluster`, `sentinel` and `secured`.
 
 #[path = "redis_cluster.rs"]
 pub mod cluster;
+#[path = "redis_secured.rs"]
+pub mod secured;
 #[path = "redis_sentinel.rs"]
 pub mod sentinel;
 
 use super::guard::Guard;
+use secured::{ADMIN, Secured};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -19,7 +22,28 @@ pub struct RedisServer {
     running: Option<(Child, Guard)>,
     port: u16,
     folder: TempDir,
+    how: How,
+}
+
+/// How a server is started, besides what all are.
+#[derive(Clone, Default)]
+struct How {
     arguments: Vec<String>,
+    env: Vec<(String, String)>,
+    /// Its port for TLS; then it has users, and no default one.
+    tls: Option<u16>,
+}
+
+impl How {
+    /// With TLS on a port of its own.
+    fn secured(mut self, by: Option<&Secured>) -> Self {
+        if let Some(by) = by {
+            let port = free_port();
+            self.arguments.extend(by.arguments(port));
+            self.tls = Some(port);
+        }
+        self
+    }
 }
 
 impl RedisServer {
@@ -30,28 +54,48 @@ impl RedisServer {
 
     /// Starts a server with further arguments, such as `["--maxmemory", "10mb"]`.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let how = How { arguments: arguments.iter().map(ToString::to_string).collect(), ..How::default() };
         let folder = tempfile::Builder::new().prefix("hub-test-redis-").tempdir().expect("a temporary folder");
         // Somebody may take a port between our finding it free and the server's binding it.
         for _ in 0..10 {
             let port = free_port();
-            if let Some(running) = run(port, folder.path(), &arguments) {
-                return Self { running: Some(running), port, folder, arguments };
+            if let Some(running) = run(port, folder.path(), &how) {
+                return Self { running: Some(running), port, folder, how };
             }
         }
         panic!("redis-server does not start: is it installed?");
     }
 
     /// Starts a server that may need another port than was free a moment ago: `None` when it does not start.
-    fn try_start(arguments: &[String], port: u16) -> Option<Self> {
+    fn try_start(how: How, port: u16) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("hub-test-redis-").tempdir().expect("a temporary folder");
-        let running = run(port, folder.path(), arguments)?;
-        Some(Self { running: Some(running), port, folder, arguments: arguments.to_vec() })
+        let running = run(port, folder.path(), &how)?;
+        Some(Self { running: Some(running), port, folder, how })
     }
 
-    /// A plain connection.
+    /// Starts a server that speaks TLS, too, and knows users.
+    pub fn start_secured(by: Option<&Secured>, arguments: &[&str]) -> Self {
+        for _ in 0..10 {
+            let how = How { arguments: arguments.iter().map(ToString::to_string).collect(), ..How::default() };
+            if let Some(server) = Self::try_start(how.secured(by), free_port()) {
+                return server;
+            }
+        }
+        panic!("redis-server does not start: is it installed?");
+    }
+
+    /// The port on which others of its kind, and the hub, meet it.
+    pub fn data_port(&self) -> u16 {
+        self.how.tls.unwrap_or(self.port)
+    }
+
+    /// A plain connection of somebody who may do everything.
     pub fn plain(&self) -> ::redis::Connection {
-        ::redis::Client::open(self.url()).expect("a URL").get_connection().expect("a connection")
+        let admin = self.how.tls.map_or(String::new(), |_| format!("{}:{}@", ADMIN.0, ADMIN.1));
+        ::redis::Client::open(format!("redis://{admin}127.0.0.1:{}", self.port))
+            .expect("a URL")
+            .get_connection()
+            .expect("a connection")
     }
 
     /// Whether its process runs.
@@ -80,7 +124,7 @@ impl RedisServer {
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.kill();
-        self.running = run(self.port, self.folder.path(), &self.arguments);
+        self.running = run(self.port, self.folder.path(), &self.how);
         assert!(self.running.is_some(), "redis-server does not start again on port {}", self.port);
     }
 
@@ -112,13 +156,14 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-fn run(port: u16, folder: &Path, arguments: &[String]) -> Option<(Child, Guard)> {
+fn run(port: u16, folder: &Path, how: &How) -> Option<(Child, Guard)> {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
         .args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
         .arg("--dir")
         .arg(folder)
-        .args(arguments)
+        .args(&how.arguments)
+        .envs(how.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -146,5 +191,6 @@ fn answers(port: u16) -> bool {
     stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
         && stream.write_all(b"PING\r\n").is_ok()
         && stream.read_exact(&mut answer).is_ok()
-        && &answer == b"+PONG"
+        // Where nobody is somebody without a name, it says so.
+        && (&answer == b"+PONG" || &answer == b"-NOAU")
 }

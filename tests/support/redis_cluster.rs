@@ -1,6 +1,7 @@
 //! A Redis Cluster of a test's own: real processes, formed by hand, since `redis-cli --cluster create` waits for seconds.
 
-use super::{RedisServer, free_port};
+use super::secured::{Secured, in_url};
+use super::{How, RedisServer, free_port};
 use std::time::{Duration, Instant};
 
 /// Slots of a cluster.
@@ -11,6 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Three masters, and as many replicas if that was asked for.
 pub struct RedisCluster {
     pub nodes: Vec<RedisServer>,
+    secured: Option<Secured>,
 }
 
 /// What one node says of another.
@@ -44,9 +46,23 @@ impl RedisCluster {
         Self::form(3, timeout)
     }
 
+    /// The same, which speak TLS and know users, and call themselves by a name.
+    pub fn secured(timeout: u32) -> Self {
+        Self::of((0..6).map(|_| named(How::default())).collect(), timeout, Some(Secured::new()))
+    }
+
+    /// Three masters, each with an environment of its own: a clock that is wrong, for example.
+    pub fn in_environments(environments: [Vec<(String, String)>; 3]) -> Self {
+        Self::of(environments.map(|env| How { env, ..How::default() }).into(), 15_000, None)
+    }
+
     fn form(replicas: usize, timeout: u32) -> Self {
-        let nodes: Vec<RedisServer> = (0..3 + replicas).map(|_| member(timeout)).collect();
-        let cluster = Self { nodes };
+        Self::of((0..3 + replicas).map(|_| How::default()).collect(), timeout, None)
+    }
+
+    fn of(nodes: Vec<How>, timeout: u32, secured: Option<Secured>) -> Self {
+        let nodes = nodes.into_iter().map(|how| member(how, timeout, secured.as_ref())).collect();
+        let cluster = Self { nodes, secured };
         for (at, node) in cluster.nodes.iter().enumerate() {
             let mut plain = node.plain();
             let (first, last) = (at as u32 * u32::from(SLOTS) / 3, (at as u32 + 1) * u32::from(SLOTS) / 3 - 1);
@@ -63,7 +79,7 @@ impl RedisCluster {
                 .query::<Vec<String>>(&mut node.plain())
                 .expect("its bus")
                 .remove(1);
-            run(&mut first, &["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &bus]);
+            run(&mut first, &["CLUSTER", "MEET", "127.0.0.1", &node.data_port().to_string(), &bus]);
         }
         let all_met = |members: &[Member]| {
             members.len() == cluster.nodes.len()
@@ -82,8 +98,15 @@ impl RedisCluster {
 
     /// The value of `store.url`.
     pub fn url(&self) -> String {
-        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis-cluster://{}", nodes.join(","))
+        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.data_port())).collect();
+        let scheme =
+            if self.secured.is_some() { format!("rediss-cluster://{}", in_url()) } else { "redis-cluster://".into() };
+        format!("{scheme}{}", nodes.join(","))
+    }
+
+    /// Whom those trust that trust the cluster.
+    pub fn authority(&self) -> std::path::PathBuf {
+        self.secured.as_ref().expect("a cluster that speaks TLS").authority()
     }
 
     /// The node that serves the slot of a hash tag, by what a running one says.
@@ -233,7 +256,14 @@ impl RedisCluster {
     }
 }
 
-fn member(timeout: u32) -> RedisServer {
+/// It is told to clients by its name, not its address.
+fn named(mut how: How) -> How {
+    let name = ["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"];
+    how.arguments.extend(name.map(str::to_owned));
+    how
+}
+
+fn member(how: How, timeout: u32, secured: Option<&Secured>) -> RedisServer {
     for _ in 0..10 {
         let (port, bus) = (free_port(), free_port());
         let arguments = [
@@ -251,7 +281,9 @@ fn member(timeout: u32) -> RedisServer {
             "0",
         ]
         .map(str::to_owned);
-        if let Some(server) = RedisServer::try_start(&arguments, port) {
+        let mut how = how.clone().secured(secured);
+        how.arguments.extend(arguments);
+        if let Some(server) = RedisServer::try_start(how, port) {
             return server;
         }
     }

@@ -1,6 +1,7 @@
 //! A master with a replica, and three Sentinels that watch them.
 
 use super::super::guard::Guard;
+use super::secured::{ADMIN, HUB, Secured, in_url};
 use super::{RedisServer, answers, free_port};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,11 +14,13 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub struct Sentinels {
     pub servers: Vec<RedisServer>,
     sentinels: Vec<Sentinel>,
+    secured: Option<Secured>,
 }
 
 struct Sentinel {
     child: Child,
     port: u16,
+    tls: Option<u16>,
     _guard: Guard,
     _folder: TempDir,
 }
@@ -32,18 +35,27 @@ impl Drop for Sentinel {
 impl Sentinels {
     /// Starts all of it; a master counts as down after `timeout` ms.
     pub fn start(timeout: u32) -> Self {
+        Self::of(timeout, None)
+    }
+
+    /// The same, which speak TLS and know users.
+    pub fn secured(timeout: u32) -> Self {
+        Self::of(timeout, Some(Secured::new()))
+    }
+
+    fn of(timeout: u32, secured: Option<Secured>) -> Self {
         let fast = ["--repl-diskless-sync-delay", "0"];
-        let master = RedisServer::start_with(&fast);
-        let mut replica = RedisServer::start_with(&fast);
+        let start = || RedisServer::start_secured(secured.as_ref(), &fast);
+        let (master, mut replica) = (start(), start());
         // Given as an argument so that it is a replica again after a restart, until a Sentinel says otherwise.
         let () = ::redis::cmd("REPLICAOF")
             .arg("127.0.0.1")
-            .arg(master.port())
+            .arg(master.data_port())
             .query(&mut replica.plain())
             .expect("a replica");
-        replica.arguments.extend(["--replicaof".to_owned(), format!("127.0.0.1 {}", master.port())]);
-        let sentinels = (0..3).map(|_| Sentinel::start(master.port(), timeout)).collect();
-        let servers = Self { servers: vec![master, replica], sentinels };
+        replica.how.arguments.extend(["--replicaof".to_owned(), format!("127.0.0.1 {}", master.data_port())]);
+        let sentinels = (0..3).map(|_| Sentinel::start(master.data_port(), timeout, secured.as_ref())).collect();
+        let servers = Self { servers: vec![master, replica], sentinels, secured };
         servers.until_replicated(0);
         let known = |sentinel: &Sentinel| {
             let told: Vec<String> =
@@ -61,8 +73,20 @@ impl Sentinels {
 
     /// The value of `store.url`.
     pub fn url(&self) -> String {
-        let nodes: Vec<String> = self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port)).collect();
-        format!("redis+sentinel://{}/main", nodes.join(","))
+        let nodes: Vec<String> =
+            self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.tls.unwrap_or(s.port))).collect();
+        let nodes = nodes.join(",");
+        if self.secured.is_none() {
+            return format!("redis+sentinel://{nodes}/main");
+        }
+        let password = HUB.1.replace('/', "%2F").replace('@', "%40");
+        let user = format!("sentinel_user={}&sentinel_password={password}", HUB.0);
+        format!("rediss+sentinel://{}{nodes}/main?{user}", in_url())
+    }
+
+    /// Whom those trust that trust the servers.
+    pub fn authority(&self) -> std::path::PathBuf {
+        self.secured.as_ref().expect("servers that speak TLS").authority()
     }
 
     /// The server that the Sentinels name.
@@ -72,7 +96,7 @@ impl Sentinels {
             .arg("main")
             .query(&mut self.sentinels[0].plain())
             .expect("a master");
-        self.servers.iter().position(|server| server.port() == port).expect("one of these")
+        self.servers.iter().position(|server| server.data_port() == port).expect("one of these")
     }
 
     /// Has a Sentinel change the master, with everybody alive.
@@ -110,13 +134,15 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(master: u16, timeout: u32) -> Self {
+    fn start(master: u16, timeout: u32, secured: Option<&Secured>) -> Self {
         for _ in 0..10 {
+            let tls = secured.map(|_| free_port());
+            let secured = secured.zip(tls).map_or(String::new(), |(by, port)| by.sentinel(port));
             let (port, folder) = (free_port(), tempfile::tempdir().expect("a temporary folder"));
             let file = folder.path().join("sentinel.conf");
             let text = format!(
                 "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {master} 2\n\
-                 sentinel down-after-milliseconds main {timeout}\nsentinel failover-timeout main 10000\n",
+                 sentinel down-after-milliseconds main {timeout}\nsentinel failover-timeout main 10000\n{secured}",
                 folder.path().display()
             );
             std::fs::write(&file, text).expect("its settings");
@@ -132,7 +158,7 @@ impl Sentinel {
             let end = Instant::now() + Duration::from_secs(10);
             while Instant::now() < end {
                 if answers(port) {
-                    return Self { child, port, _guard: guard, _folder: folder };
+                    return Self { child, port, tls, _guard: guard, _folder: folder };
                 }
                 if child.try_wait().ok().flatten().is_some() {
                     break;
@@ -146,7 +172,8 @@ impl Sentinel {
     }
 
     fn plain(&self) -> ::redis::Connection {
-        let client = ::redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).expect("a URL");
+        let admin = self.tls.map_or(String::new(), |_| format!("{}:{}@", ADMIN.0, ADMIN.1));
+        let client = ::redis::Client::open(format!("redis://{admin}127.0.0.1:{}", self.port)).expect("a URL");
         client.get_connection().expect("a connection")
     }
 }

@@ -50,9 +50,9 @@ pub use self::core::Clock;
 
 use super::{
     AppendGroup, Appended, Claim, ClaimRequest, DeadLetter, Discarded, EventDetail, Fenced, Lease, Letters, Live,
-    MarkRequest, Node, NodeId, Page, Partition, Pending, Put, PutType, ReadQuery, Replay, Replayed, SeenNode, Settle,
-    Stamp, StampQuery, Store, StoreError, StoreFacts, StoreOptions, StreamCounts, StreamKey, StreamSince, TypeRecord,
-    TypeRef,
+    MarkRequest, Node, NodeId, Page, Partition, Pending, Put, PutType, ReadQuery, RegistryVersion, Replay, Replayed,
+    SeenNode, Settle, Stamp, StampQuery, Store, StoreError, StoreFacts, StoreOptions, StreamCounts, StreamKey,
+    StreamSince, TypeRecord, TypeRef,
 };
 use crate::event::{ClientId, EventId, EventType, Millis, Position, TypeNo};
 use async_trait::async_trait;
@@ -335,12 +335,12 @@ impl Store for EmbeddedStore {
         self.blocking(move |disk| attempts::read(disk, now, ttl, &stream)).await
     }
 
-    async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
-        self.door()?.ask(|core, _| Ok((core.registry.version, core.registry.all()))).await
+    async fn types(&self) -> Result<(RegistryVersion, Vec<TypeRecord>), StoreError> {
+        self.door()?.ask(|core, _| Ok((core.registry.version(), core.registry.all()))).await
     }
 
-    async fn registry_version(&self) -> Result<u64, StoreError> {
-        self.door()?.ask(|core, _| Ok(core.registry.version)).await
+    async fn registry_version(&self) -> Result<RegistryVersion, StoreError> {
+        self.door()?.ask(|core, _| Ok(core.registry.version())).await
     }
 
     async fn get_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {

@@ -1,7 +1,7 @@
 //! The registry of types and the list of discarded ones: in memory whole, and on disk before they are
 //! answered.
 
-use super::super::{Discarded, Put, PutType, StoreError, TypeRecord};
+use super::super::{Discarded, Put, PutType, RegistryVersion, StoreError, TypeRecord};
 use super::core::{Core, scan};
 use super::disk::{Disk, Table};
 use super::keys;
@@ -17,7 +17,7 @@ const MAX_DISCARDS: usize = 1000;
 #[derive(Default)]
 pub(super) struct Registry {
     /// Grows with every change.
-    pub version: u64,
+    pub changes: u64,
     next_number: u64,
     records: HashMap<EventType, TypeRecord>,
     names: HashMap<u16, EventType>,
@@ -28,7 +28,7 @@ impl Registry {
     pub(super) fn load(disk: &Disk) -> Result<Self, StoreError> {
         let mut registry = Self::default();
         if let Some(row) = disk.get(Table::State, keys::REGISTRY)? {
-            (registry.version, registry.next_number) = read_pair(&row)?;
+            (registry.changes, registry.next_number) = read_pair(&row)?;
         }
         scan(disk, &[keys::TYPES], |key, value| {
             registry.keep(decode_type(name_in(key)?, value)?);
@@ -40,6 +40,11 @@ impl Registry {
             Ok(())
         })?;
         Ok(registry)
+    }
+
+    /// As it stands. Nobody but this process changes it.
+    pub(super) fn version(&self) -> RegistryVersion {
+        RegistryVersion { changes: self.changes, source: 0 }
     }
 
     fn keep(&mut self, record: TypeRecord) {
@@ -97,17 +102,17 @@ pub(super) fn put(core: &mut Core, tx: &mut Tx<'_>, put: PutType) -> Put {
         registry.next_number += 1;
     }
     let before = known.map(|record| record.ttl.clone());
-    registry.version += 1;
+    registry.changes += 1;
     let record = TypeRecord {
         name: put.name,
         type_no,
         ttl: put.ttl,
         registered: put.registered,
         config: put.config,
-        revision: registry.version,
+        revision: registry.changes,
     };
     tx.durable = true;
-    tx.set(Table::State, keys::REGISTRY, pair(registry.version, registry.next_number));
+    tx.set(Table::State, keys::REGISTRY, pair(registry.changes, registry.next_number));
     tx.set(Table::State, keys::named(keys::TYPES, &record.name), encode_type(&record));
     registry.keep(record.clone());
     if let Some(ttl) = before.filter(|ttl| *ttl != record.ttl).and_then(|ttl| ttl.millis()) {

@@ -13,6 +13,7 @@ use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -31,6 +32,8 @@ pub(super) struct Dialer {
     pub(super) timeout: Duration,
     /// Where the connections' tasks run. Arbiters come and go; the runtime the store was made on stays.
     pub(super) runtime: Handle,
+    /// Connections made so far, to whomever.
+    pub(super) made: AtomicU64,
 }
 
 /// A connection that nothing was said on yet, with a limit to every wait: shorter than that of who waits, so that what is
@@ -58,7 +61,7 @@ pub(super) struct Link {
 /// A connection in use.
 #[derive(Clone)]
 struct Open {
-    /// Says whether a failure is this connection's.
+    /// Says whether a failure is this connection's: no other of the store has it.
     number: u64,
     connection: MultiplexedConnection,
     /// True once nobody may wait on it any more.
@@ -67,8 +70,6 @@ struct Open {
 
 #[derive(Default)]
 struct Attempts {
-    /// Connections made so far.
-    made: u64,
     failed: Option<(Instant, StoreError)>,
 }
 
@@ -81,6 +82,11 @@ impl Link {
 
     /// Runs one command or script.
     pub(super) async fn query(&self, cmd: &Cmd) -> Result<Value, Trouble> {
+        self.query_from(cmd).await.map(|(answer, _)| answer)
+    }
+
+    /// Runs one command or script; answers the connection's number, too.
+    pub(super) async fn query_from(&self, cmd: &Cmd) -> Result<(Value, u64), Trouble> {
         let open = self.connection().await?;
         let mut connection = open.connection.clone();
         // On the heap: it is large, and would be moved about with whatever waits for it.
@@ -89,7 +95,7 @@ impl Link {
         if matches!(answer, Err(Trouble::Again)) {
             self.load(&open).await?;
         }
-        answer
+        Ok((answer?, open.number))
     }
 
     /// Runs `count` commands in one round trip; answers for each.
@@ -182,9 +188,9 @@ impl Link {
         }
         match self.connect().await {
             Ok(connection) => {
-                attempts.made += 1;
                 attempts.failed = None;
-                let open = Open { number: attempts.made, connection, cut: Arc::new(watch::channel(false).0) };
+                let number = self.dialer.made.fetch_add(1, Ordering::Relaxed) + 1;
+                let open = Open { number, connection, cut: Arc::new(watch::channel(false).0) };
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(open.clone());
                 Ok(open)
             }

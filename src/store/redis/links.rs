@@ -62,10 +62,15 @@ impl Links {
 
     /// Runs one command or script.
     pub(super) async fn query(&self, route: Route, cmd: &Cmd) -> Result<Value, StoreError> {
+        self.query_from(route, cmd).await.map(|(answer, _)| answer)
+    }
+
+    /// Runs one command or script; answers by which connection, too: no two of a store have the same number.
+    pub(super) async fn query_from(&self, route: Route, cmd: &Cmd) -> Result<(Value, u64), StoreError> {
         let mut patience = Patience::new(self.dialer.timeout);
         loop {
             let link = self.link(route).await?;
-            match link.query(cmd).await {
+            match link.query_from(cmd).await {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => self.go_on(route, &link, trouble, &mut patience).await?,
             }

@@ -52,7 +52,7 @@ use masters::Masters;
 use scripts::SCRIPTS;
 use slots::{Route, Slots};
 use std::future::Future;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use token::Tokens;
@@ -106,7 +106,7 @@ impl RedisStore {
         let keys = Keys { prefix: prefix.to_owned() };
         let timeout = options.timeout;
         let greeter = Arc::new(Greeter::new(keys.clone(), address.clone(), timeout));
-        let dialer = Arc::new(Dialer { address, greeter, timeout, runtime: runtime.clone() });
+        let dialer = Arc::new(Dialer { address, greeter, timeout, runtime: runtime.clone(), made: AtomicU64::new(0) });
         let masters = Arc::new(Masters::new(Arc::clone(&dialer)));
         let links = || Arc::new(Links::new(Arc::clone(&masters), Arc::clone(&dialer)));
         let (appends, general) = (links(), links());
@@ -303,11 +303,11 @@ impl Store for RedisStore {
         self.within(self.list_attempts(stream)).await
     }
 
-    async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
+    async fn types(&self) -> Result<(RegistryVersion, Vec<TypeRecord>), StoreError> {
         self.within(self.all_types()).await
     }
 
-    async fn registry_version(&self) -> Result<u64, StoreError> {
+    async fn registry_version(&self) -> Result<RegistryVersion, StoreError> {
         self.within(self.version()).await
     }
 

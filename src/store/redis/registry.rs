@@ -5,7 +5,7 @@ use super::slots::Route;
 use super::value::{Answer, array, bytes, corrupt, int, uint};
 use super::{RedisStore, SCRIPTS, lifetime};
 use crate::event::{EventType, MAX_TYPES, TypeNo};
-use crate::store::{Discarded, Put, PutType, StoreError, TypeRecord};
+use crate::store::{Discarded, Put, PutType, RegistryVersion, StoreError, TypeRecord};
 use bytes::Bytes;
 use redis::{Cmd, Value};
 use std::sync::Arc;
@@ -16,26 +16,25 @@ const MAX_DISCARDED: usize = 1000;
 const HOURS: usize = 64;
 
 impl RedisStore {
-    pub(super) async fn all_types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
-        let (mut version, mut types) = (redis::cmd("GET"), redis::cmd("HGETALL"));
-        version.arg(self.keys.version());
+    pub(super) async fn all_types(&self) -> Result<(RegistryVersion, Vec<TypeRecord>), StoreError> {
+        // The version first: a change in between is then seen again, not missed, and so is another master.
+        let version = self.version().await?;
+        let mut types = redis::cmd("HGETALL");
         types.arg(self.keys.types());
-        // The version first: a change in between is then seen again, not missed.
-        let both = [(Route::Registry, version), (Route::Registry, types)];
-        let mut answers = self.general.pipeline(&both).await?.into_iter();
-        let version = uint(&answers.next().unwrap_or_default())?;
         let mut records = Vec::new();
-        let mut fields = array(answers.next().unwrap_or_default())?.into_iter();
+        let mut fields = array(self.general.query(Route::Registry, &types).await?)?.into_iter();
         while let (Some(name), Some(record)) = (fields.next(), fields.next()) {
             records.push(decode(type_name(&bytes(name)?)?, &bytes(record)?)?);
         }
         Ok((version, records))
     }
 
-    pub(super) async fn version(&self) -> Result<u64, StoreError> {
+    /// The source is the connection: whatever makes another master of the registry, or restarts it, ends that.
+    pub(super) async fn version(&self) -> Result<RegistryVersion, StoreError> {
         let mut cmd = redis::cmd("GET");
         cmd.arg(self.keys.version());
-        uint(&self.general.query(Route::Registry, &cmd).await?)
+        let (changes, source) = self.general.query_from(Route::Registry, &cmd).await?;
+        Ok(RegistryVersion { changes: uint(&changes)?, source })
     }
 
     pub(super) async fn one_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {
@@ -70,7 +69,7 @@ impl RedisStore {
         links.kept(route, cmd, self.wait_replicas).await
     }
 
-    /// Puts a record in force, if it is not yet, or if what is in force instead is void.
+    /// Puts a record in force, if it is not yet or not to the end, or if what is in force instead is void.
     pub(super) async fn put_in_force(&self, record: &TypeRecord, void: Option<u64>) -> Result<(), StoreError> {
         if self.wait_replicas > 0 {
             // Whoever stored it may not have waited to the end.
@@ -79,10 +78,12 @@ impl RedisStore {
             self.keep(Route::Registry, &seen).await?;
         }
         let p = partition(record.type_no);
-        let mut cmd = redis::cmd("HGET");
-        cmd.arg(self.keys.lifetimes(p)).arg(format!("{}:r", record.type_no.get()));
-        let in_force = uint(&self.keep(Route::Partition(p), &cmd).await?)?;
-        if in_force >= record.revision && void != Some(in_force) {
+        let mut cmd = redis::cmd("HMGET");
+        let field = |of: char| format!("{}:{of}", record.type_no.get());
+        cmd.arg(self.keys.lifetimes(p)).arg(field('r')).arg(field('p'));
+        let mut answer = Answer::of(self.keep(Route::Partition(p), &cmd).await?)?;
+        let (in_force, being_applied) = (uint(&answer.next())?, uint(&answer.next())?);
+        if in_force >= record.revision && being_applied != record.revision && void != Some(in_force) {
             return Ok(());
         }
         self.retain(record, void).await
@@ -104,26 +105,32 @@ impl RedisStore {
         let at = Route::Partition(p);
         let hours = array(self.keep(at, &cmd).await?)?;
         let (links, prefix) = (Arc::clone(&self.general), self.keys.prefix.clone());
+        let mut applied = SCRIPTS.retained.call(&[self.keys.lifetimes(p)]);
+        applied.arg(type_no).arg(record.revision);
+        let name = record.name.clone();
         let mut task = self.runtime.spawn(async move {
-            for some in hours.chunks(HOURS) {
-                let mut batch = Vec::with_capacity(some.len());
-                for hour in some {
-                    let mut cmd = SCRIPTS.retain_hour.call(&route);
-                    cmd.arg(&prefix).arg(p).arg(type_no).arg(int(hour)?);
-                    batch.push((at, cmd));
+            let apply = async {
+                for some in hours.chunks(HOURS) {
+                    let mut batch = Vec::with_capacity(some.len());
+                    for hour in some {
+                        let mut cmd = SCRIPTS.retain_hour.call(&route);
+                        cmd.arg(&prefix).arg(p).arg(type_no).arg(int(hour)?);
+                        batch.push((at, cmd));
+                    }
+                    links.pipeline(&batch).await?;
                 }
-                links.pipeline(&batch).await.inspect_err(|error| {
-                    log::error!(
-                        "a new lifetime is applied in part, register the type again: type_no={type_no} error=\"{error}\""
-                    );
-                })?;
-            }
-            Ok(())
+                links.query(at, &applied).await.map(drop)
+            };
+            apply.await.inspect_err(|error| {
+                log::error!(
+                    "a new lifetime is applied in part, register the type again: type={name} error=\"{error}\""
+                );
+            })
         });
         match tokio::time::timeout(self.options.timeout / 2, &mut task).await {
             Ok(done) => done.unwrap_or_else(|_| Err(StoreError::Unavailable("the hub is shutting down".into()))),
             Err(_) => {
-                log::info!("a new lifetime is still being applied: type_no={type_no}");
+                log::info!("a new lifetime is still being applied: type={}", record.name);
                 Ok(())
             }
         }

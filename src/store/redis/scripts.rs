@@ -67,7 +67,7 @@ macro_rules! scripts {
 
 scripts! {
     announce append attempts bury claim counts dead discarded due event forget get_or_discard hours letters make_due mark nodes
-    pending pending_hour ping put_type renew replay retain retain_hour settle stamp unmark withdraw
+    pending pending_hour ping put_type renew replay retain retain_hour retained settle stamp unmark withdraw
 }
 
 #[cfg(test)]

@@ -99,6 +99,10 @@ mod tests {
         }
         assert!(matches!(of("OOM x"), Trouble::Refused(StoreError::Full(_))));
         assert!(matches!(of("ERR x"), Trouble::Refused(StoreError::Corrupt(_))));
+        let not_allowed = ["NOPERM x", "ERR The user executing the script can't access at least one of the keys"];
+        for text in not_allowed {
+            assert!(matches!(of(text), Trouble::Refused(StoreError::Unavailable(_))), "{text}");
+        }
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
         assert!(matches!(Trouble::of(&lost, &Node { host: "a".into(), port: 1 }), Trouble::Lost(_)));
     }

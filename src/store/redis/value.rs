@@ -9,9 +9,16 @@ pub(super) fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())
 }
 
+/// How Redis says that a script has met the limits of the user that runs it.
+const NOT_ALLOWED: &str = "The user executing the script can't";
+
 /// What an error of Redis or of its connection means to the hub.
 pub(super) fn store_error(error: &RedisError) -> StoreError {
     let code = error.code().unwrap_or_default();
+    // A script that may not do something has no code of its own for that, as commands have with `NOPERM`.
+    if error.detail().is_some_and(|detail| detail.contains(NOT_ALLOWED)) {
+        return StoreError::Unavailable(format!("its user lacks a permission: {error}"));
+    }
     match (error.kind(), code) {
         // `MISCONF`: the append-only file or a snapshot cannot be written, so Redis takes no writes: its disk is full.
         (_, "OOM" | "MISCONF") => StoreError::Full(error.to_string()),

@@ -135,10 +135,10 @@ impl Store for Gate {
     async fn attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError> {
         self.enter("attempts").await?.attempts(stream).await
     }
-    async fn types(&self) -> Result<(u64, Vec<TypeRecord>), StoreError> {
+    async fn types(&self) -> Result<(RegistryVersion, Vec<TypeRecord>), StoreError> {
         self.enter("types").await?.types().await
     }
-    async fn registry_version(&self) -> Result<u64, StoreError> {
+    async fn registry_version(&self) -> Result<RegistryVersion, StoreError> {
         self.enter("registry_version").await?.registry_version().await
     }
     async fn get_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {

@@ -12,14 +12,15 @@ use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 
 /// Longest wait for a connection to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Waits between attempts to connect: from, to.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
-/// How often a connection is looked at whose end was not announced.
+/// How often a connection is looked at whose end was not announced, and whether anybody listens again where nobody did.
 const LOOK: Duration = Duration::from_secs(1);
 /// Heartbeat in seconds, unless the URL says another: a broker that vanished is noticed in two.
 const HEARTBEAT: u16 = 10;
@@ -190,10 +191,12 @@ async fn keep(broker: Arc<Broker>, mut stop: watch::Receiver<bool>) {
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let work = async {
+        let mut listens = false;
         loop {
             match connect(&broker.url).await {
                 Ok(connection) => {
                     backoff.reset();
+                    listens = false;
                     log::info!("connected to RabbitMQ: broker={:?}", broker.name);
                     let connection = Arc::new(connection);
                     broker.state.send_replace(State::Up(Arc::clone(&connection)));
@@ -209,12 +212,30 @@ async fn keep(broker: Arc<Broker>, mut stop: watch::Receiver<bool>) {
                     broker.state.send_replace(State::Down(error.into()));
                 }
             }
-            tokio::time::sleep(backoff.next_wait(rand::random())).await;
+            listens = pause(backoff.next_wait(rand::random()), &broker.url, listens).await;
         }
     };
     tokio::select! {
         () = until_stop => {}
         () = work => {}
+    }
+}
+
+/// Waits before the next attempt to connect, but no longer than until somebody `listens` where nobody did: a broker that is
+/// back need not wait for what it missed while it was away. One that listens and refuses is not asked more often for that.
+/// Answers whether somebody listens, as far as is known.
+async fn pause(wait: Duration, url: &str, mut listens: bool) -> bool {
+    let end = Instant::now() + wait;
+    let uri = url.parse::<AMQPUri>().ok();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        tokio::time::sleep(left.min(LOOK)).await;
+        let Some(uri) = uri.as_ref().filter(|_| left > LOOK) else { return listens };
+        let dial = TcpStream::connect((uri.authority.host.as_str(), uri.authority.port));
+        let before = std::mem::replace(&mut listens, matches!(tokio::time::timeout(LOOK, dial).await, Ok(Ok(_))));
+        if listens && !before {
+            return true;
+        }
     }
 }
 
