@@ -238,25 +238,26 @@ async fn at_twice_the_load_it_can_take_the_hub_sheds_the_rest_at_once() {
     let memory = hub.memory();
     // Twice as many.
     let during = async {
-        let (mut slowest, end) = (Duration::ZERO, Instant::now() + Duration::from_secs(6));
+        let (mut slowest, mut peak, end) = (Duration::ZERO, 0, Instant::now() + Duration::from_secs(6));
         while Instant::now() < end {
             let asked = Instant::now();
             hub.get("/healthz").await.expect(200);
             slowest = slowest.max(asked.elapsed());
+            peak = peak.max(hub.memory());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        slowest
+        (slowest, peak)
     };
-    let ((accepted, mut shed), slowest) =
+    let ((accepted, mut shed), (slowest, peak)) =
         futures_util::join!(load(&hub, 2 * PLACES, Duration::from_secs(6), &bytes), during);
     assert!(slowest < Duration::from_secs(5), "/healthz took {slowest:?}");
     assert!(!shed.is_empty(), "nothing was shed");
     shed.sort_unstable();
-    let median = shed[shed.len() / 2];
-    assert!(median < Duration::from_millis(500), "a 503 took {median:?}");
+    let (median, most) = (shed[shed.len() / 2], shed[shed.len() * 95 / 100]);
+    assert!(median < Duration::from_millis(500) && most < Duration::from_secs(1), "a 503 took {median:?}, {most:?}");
     // It works on all the while: in twice the time at least half of what it took alone.
     assert!(accepted.len() * 2 > able, "{} accepted under load, {able} without", accepted.len());
-    let grown = hub.memory().saturating_sub(memory);
+    let grown = peak.saturating_sub(memory);
     assert!(grown < 64 * MIB, "it grew by {grown} bytes");
     eprintln!(
         "accepted {} in 6 s ({able} in 3 s alone), shed {}, a 503 took {median:?}, grew by {grown}",
