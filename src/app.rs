@@ -2,7 +2,7 @@
 
 mod announce;
 mod reload;
-mod secure;
+mod serve;
 mod tls;
 mod watch;
 
@@ -18,7 +18,6 @@ use crate::store::redis::RedisStore;
 use crate::store::{Appender, Drain, Measured, NodeId, Store, StoreActor, StoreError};
 use crate::streams::{Load, SinkPool};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
-use actix_web::HttpServer;
 use announce::Announcer;
 use reload::Reload;
 use std::net::SocketAddr;
@@ -146,9 +145,10 @@ async fn run_on(
         stopping: Arc::clone(&stopping),
         in_flight: Arc::new(AtomicUsize::new(0)),
         in_flight_bytes: Arc::default(),
+        outgoing: Arc::new(http::Outgoing::new(settings.http.max_in_flight_bytes)),
     };
     let history = http::keep_history(state.clone());
-    let (server, addresses) = listen(&settings, state.clone(), certificates.as_ref())?;
+    let (server, addresses) = listen(&settings, &state, certificates.as_ref())?;
     if let Some(certificates) = certificates {
         actix::spawn(certificates.watch());
     }
@@ -233,16 +233,13 @@ fn start_core(
 
 fn listen(
     settings: &Settings,
-    state: AppState,
+    state: &AppState,
     certificates: Option<&Arc<Certificates>>,
 ) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), RunError> {
     let node = state.node.clone();
     let address = settings.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let bound = match certificates {
-        None => listen_plainly(settings, state),
-        Some(certificates) => secure::listen(settings, &state, certificates)?,
-    };
-    let (server, addresses) = bound.map_err(|cause| RunError::Bind { address, cause })?;
+    let (server, addresses) =
+        serve::listen(settings, state, certificates)?.map_err(|cause| RunError::Bind { address, cause })?;
     let tls = certificates.is_some();
     for address in &addresses {
         log::info!("listening: address={address} tls={tls} version={} node={node}", env!("CARGO_PKG_VERSION"));
@@ -255,19 +252,6 @@ fn listen(
         );
     }
     Ok((server, addresses))
-}
-
-fn listen_plainly(settings: &Settings, state: AppState) -> std::io::Result<(actix_web::dev::Server, Vec<SocketAddr>)> {
-    let server = HttpServer::new(move || http::app(state.clone()))
-        .workers(settings.http_workers)
-        .client_request_timeout(settings.client_timeout)
-        .keep_alive(settings.keep_alive)
-        .shutdown_timeout(settings.shutdown.as_secs().max(1))
-        .on_connect(http::socket::on_connect)
-        .disable_signals()
-        .bind(&settings.bind[..])?;
-    let addresses = server.addrs();
-    Ok((server.run(), addresses))
 }
 
 /// Not ready, stop accepting, close sessions, answer what is in flight, flush the store, let streams

@@ -91,6 +91,13 @@ impl Log for Guarded {
     }
 
     fn log(&self, record: &Record<'_>) {
+        if let Some(error) = malformed_request(record) {
+            // Said by this crate, and quietly: whoever sends such requests could fill the log with errors.
+            let mut line = Record::builder();
+            line.level(Level::Debug).target(module_path!());
+            let text = format!("a request cannot be read: error=\"{error}\"");
+            return self.0.log(&line.args(format_args!("{text}")).build());
+        }
         if is_heard(record.target(), record.level()) {
             self.0.log(record);
         }
@@ -99,6 +106,15 @@ impl Log for Guarded {
     fn flush(&self) {
         self.0.flush();
     }
+}
+
+/// What is wrong with a request, where actix takes its client's fault for an error of its own. The client is told (400,
+/// 408 or 431).
+fn malformed_request(record: &Record<'_>) -> Option<String> {
+    if record.target() != "actix_http::h1::dispatcher" {
+        return None;
+    }
+    record.args().to_string().strip_prefix("stream error: ").map(str::to_owned)
 }
 
 fn write_line(out: &mut env_logger::fmt::Formatter, record: &Record<'_>) -> std::io::Result<()> {
@@ -150,6 +166,19 @@ mod tests {
         assert!(is_heard("event_source_api::http", Level::Trace) && is_heard("event_source_api", Level::Trace));
         assert!(is_heard("actix_server", Level::Info) && !is_heard("actix_http::h1", Level::Debug));
         assert!(!is_heard("event_source_api_not", Level::Debug) && !is_heard("lapin::channel", Level::Error));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_is_its_client_s_fault() {
+        let of = |target: &str, text: &str| {
+            let mut record = Record::builder();
+            record.level(Level::Error).target(target);
+            malformed_request(&record.args(format_args!("{text}")).build())
+        };
+        let actix = "actix_http::h1::dispatcher";
+        assert_eq!(of(actix, "stream error: too large").as_deref(), Some("too large"));
+        assert_eq!(of(actix, "Internal server error: unexpected eof"), None);
+        assert_eq!(of("event_source_api", "stream error: too large"), None);
     }
 
     #[test]

@@ -31,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix_web_actors", &["http/session.rs"]),
     ("actix_web", &["http/", "app.rs", "app/", "main.rs"]),
-    ("actix_http", &["http/", "app/secure.rs", "streams/webhook"]),
+    ("actix_http", &["http/", "app/serve.rs", "streams/webhook"]),
     ("awc", &["streams/webhook", "cli/"]),
     ("lapin", &["streams/rabbit"]),
     ("redis", &["store/redis/"]),

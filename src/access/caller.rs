@@ -30,6 +30,16 @@ impl Caller {
         self.types().is_none_or(|types| types.matches(ty))
     }
 
+    /// The same of a type by its name, where there may be none of it.
+    pub fn sees_named(&self, name: &str) -> bool {
+        self.types().is_none_or(|types| name.parse().is_ok_and(|ty| types.matches(&ty)))
+    }
+
+    /// Whether there are types that he may not know of.
+    pub fn is_limited(&self) -> bool {
+        self.types().is_some()
+    }
+
     /// # Errors
     /// A 403 for a type that he named and may not have to do with, whether there is such a type or not.
     pub fn check_type(&self, ty: &EventType) -> Result<(), ApiError> {

@@ -1,15 +1,15 @@
 //! The tokens in force. They may change while the hub runs; requests read them without waiting for anybody.
 
 use super::{Caller, Token, TokenHash};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// All tokens, as of now.
 #[derive(Debug, Default)]
 pub struct Access {
     tokens: RwLock<Arc<[Arc<Token>]>>,
-    /// Grows with each change, so that sessions look only when there was one.
-    changes: AtomicU64,
+    /// Tells sessions of each change, so that they look only then.
+    changes: watch::Sender<()>,
 }
 
 /// What a change was, for the log.
@@ -27,7 +27,7 @@ impl Access {
     /// These tokens; without any, nobody is asked who he is.
     pub fn new(tokens: Vec<Token>) -> Self {
         let tokens = tokens.into_iter().map(Arc::new).collect();
-        Self { tokens: RwLock::new(tokens), changes: AtomicU64::new(0) }
+        Self { tokens: RwLock::new(tokens), changes: watch::Sender::default() }
     }
 
     /// The tokens in force.
@@ -71,7 +71,9 @@ impl Access {
             .collect();
         let changed = Changed { tokens: tokens.len(), added, removed: current.len() + added - tokens.len() };
         *current = tokens;
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        // Whoever is told looks, and waits for nobody here.
+        drop(current);
+        self.changes.send_replace(());
         changed
     }
 }
@@ -82,31 +84,31 @@ pub struct Pass {
     /// Who opened it.
     pub caller: Caller,
     access: Arc<Access>,
-    /// The change up to which it was good.
-    seen: u64,
 }
 
 impl Pass {
-    /// A pass for somebody who has just been let in.
+    /// A pass for somebody who has been let in.
     pub fn new(caller: Caller, access: Arc<Access>) -> Self {
-        // Nothing has been looked at yet: a change may have come between.
-        Self { caller, access, seen: u64::MAX }
+        Self { caller, access }
     }
 
     /// Whether whoever opened the session would still be let in with the same rights.
-    pub fn is_good(&mut self) -> bool {
-        let changes = self.access.changes.load(Ordering::Acquire);
-        if self.seen == changes {
-            return true;
-        }
-        let good = match self.caller.token() {
+    pub fn is_good(&self) -> bool {
+        match self.caller.token() {
             None => self.access.is_open(),
             Some(token) => self.access.by_hash(&token.hash).is_some_and(|now| now.gives_the_same(token)),
-        };
-        if good {
-            self.seen = changes;
         }
-        good
+    }
+
+    /// Ends when it is good no more, if that ever comes. Costs nothing while no tokens change.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        // Before it is looked at: no change goes unseen.
+        let mut changes = self.access.changes.subscribe();
+        let pass = self.clone();
+        async move {
+            // The other end is in the pass, and so is there as long as this.
+            while pass.is_good() && changes.changed().await.is_ok() {}
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::tests::token;
 use super::super::{Limiter, Rate, Scope};
 use super::*;
+use futures_util::FutureExt;
 use std::time::Instant;
 
 fn limited(name: &str, per_second: u32) -> Token {
@@ -46,8 +47,8 @@ fn a_token_that_stays_goes_on_counting() {
 #[test]
 fn a_session_stays_with_its_token_as_it_was() {
     let access = Arc::new(Access::new(vec![token("a"), token("b")]));
-    let mut a = Pass::new(access.find("a").unwrap(), Arc::clone(&access));
-    let mut b = Pass::new(access.find("b").unwrap(), Arc::clone(&access));
+    let a = Pass::new(access.find("a").unwrap(), Arc::clone(&access));
+    let b = Pass::new(access.find("b").unwrap(), Arc::clone(&access));
     assert!(a.is_good() && b.is_good());
     access.replace(vec![Token { name: "renamed".into(), ..token("b") }]);
     assert!(!a.is_good() && b.is_good());
@@ -55,8 +56,27 @@ fn a_session_stays_with_its_token_as_it_was() {
     assert!(a.is_good() && !b.is_good());
     access.replace(vec![Token { scopes: [Scope::Send].into_iter().collect(), ..token("a") }]);
     assert!(!a.is_good());
-    let mut open = Pass::new(Caller::anyone(), Arc::clone(&access));
+    let open = Pass::new(Caller::anyone(), Arc::clone(&access));
     assert!(!open.is_good());
     access.replace(Vec::new());
     assert!(open.is_good() && !a.is_good());
+}
+
+#[actix_web::test]
+async fn a_session_hears_of_its_end_at_once() {
+    let access = Arc::new(Access::new(vec![token("a"), token("b")]));
+    let (of_a, of_b) = (access.find("a").unwrap(), access.find("b").unwrap());
+    let late = Pass::new(of_a.clone(), Arc::clone(&access));
+    let (a, b) = (Pass::new(of_a, Arc::clone(&access)).ended(), Pass::new(of_b, Arc::clone(&access)).ended());
+    let (mut a, mut b) = (Box::pin(a), Box::pin(b));
+    assert!((&mut a).now_or_never().is_none() && (&mut b).now_or_never().is_none());
+    access.replace(vec![token("b"), token("c")]);
+    assert!((&mut a).now_or_never().is_some() && (&mut b).now_or_never().is_none());
+    // One that is asked only after the change.
+    assert!(late.ended().now_or_never().is_some());
+    let waiting = async {
+        tokio::task::yield_now().await;
+        access.replace(Vec::new());
+    };
+    futures_util::join!(b, waiting);
 }

@@ -258,7 +258,8 @@ impl<'a> Follow<'a> {
                 "resumed" => {
                     if let Some(catching_up) = &mut self.catching_up {
                         catching_up.complete &= control.complete.unwrap_or(true);
-                    } else if control.complete == Some(false) {
+                    } else if control.complete == Some(false) && self.cursor.is_none_or(|id| id.get() > 0) {
+                        // Who begins at 0 takes what there is.
                         say("events between the cursor and now have expired: what follows is not all there was");
                     }
                 }

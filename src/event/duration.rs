@@ -24,7 +24,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, Malformed> {
         .split(|c: char| c.is_ascii_digit() || c == ' ')
         .filter(|unit| !unit.is_empty())
         .all(|unit| UNITS.contains(&unit));
-    if !known {
+    // `humantime` reads a bare 0.
+    if !known || text == "0" {
         return Err(malformed());
     }
     humantime::parse_duration(text).map_err(|_| malformed())
@@ -70,6 +71,9 @@ mod tests {
             "",
             " ",
             "5",
+            "0",
+            "0 ",
+            "1h5",
             "days",
             "1M",
             "1y",

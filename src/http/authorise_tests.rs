@@ -92,6 +92,24 @@ async fn a_token_for_some_types_has_nothing_to_do_with_others() {
     assert_eq!(pending["types"], json!({"a:x": 1}));
     ask(&hub, "all", "POST", "/api/events/send", send("zzz")).await;
     assert_eq!(some("GET", "/api/events/discarded", None).await.1["discarded"], json!([]));
+    // Figures, too.
+    let (_, counts) = some("GET", "/api/events/counts", None).await;
+    assert_eq!(counts["accepted"].as_object().unwrap().keys().collect::<Vec<_>>(), ["a:x"]);
+    let (_, overview) = some("GET", "/api/events/overview", None).await;
+    let (_, whole) = ask(&hub, "all", "GET", "/api/events/overview", None).await;
+    let streams = |overview: &Value| -> u64 {
+        overview["now"]["streams"].as_object().unwrap().values().filter_map(Value::as_u64).sum()
+    };
+    assert_eq!((streams(&overview), streams(&whole)), (1, 2));
+    let metrics = async |who: &str| {
+        let request = TestRequest::with_uri("/metrics").insert_header((AUTHORIZATION, format!("Bearer {who}")));
+        String::from_utf8(hub.call(request).await.2.to_vec()).unwrap()
+    };
+    let (of_some, of_all) = (metrics("some").await, metrics("all").await);
+    for hidden in ["type=\"b\"", "type=\"zzz\""] {
+        assert!(of_all.contains(hidden) && !of_some.contains(hidden), "{hidden}: {of_some}");
+    }
+    assert!(of_some.contains("events_stream_failing{type=\"a:x\"") && of_some.contains("type=\"other types\""));
 }
 
 #[actix_web::test]

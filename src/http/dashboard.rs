@@ -4,26 +4,11 @@
 //! modules as they lie in `web/`.
 
 use super::{Problem, params};
-use actix_web::http::header::{
-    self, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-};
+use actix_web::http::header::{self, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::sync::LazyLock;
-
-/// Scripts, styles, images and data from this hub, and nothing else; no form leaves the page, no other page frames it.
-const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-                      object-src 'none'";
-
-const GUARDS: [(HeaderName, &str); 6] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-];
 
 /// A file, and what of it is worked out once.
 struct File {
@@ -86,9 +71,6 @@ fn answer(req: &HttpRequest, file: &'static File) -> HttpResponse {
     // Asked about each time, which costs a 304: a page and its modules are always of one version.
     response.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
     response.insert_header((ETAG, file.tag.as_str()));
-    for (name, value) in GUARDS {
-        response.insert_header((name, HeaderValue::from_static(value)));
-    }
     if unchanged {
         return response.finish();
     }

@@ -36,7 +36,8 @@ pub async fn list(
     let stream = StreamRef::find(&path, &caller, &state).await?;
     stream.must_be_known(&state).await?;
     let (letters, more) = read(&stream, after.map(EventId::position), limit, &state).await?;
-    Ok(answer::read(HttpResponse::Ok(), render(&stream, &letters, more, limit, &Base::of(&req, &state.http))))
+    let page = render(&stream, &letters, more, limit, &Base::of(&req, &state.http));
+    Ok(answer::read(HttpResponse::Ok(), state.outgoing.weigh(page)?))
 }
 
 /// `POST …/dead/retry`: all of them, or those with the `ids` of the body, are due at once.

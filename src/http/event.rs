@@ -24,7 +24,7 @@ pub async fn get(
         state.store.event(id, &entry.type_ref(), &entry.streams_since()).await?.ok_or_else(marks::unknown)?;
     detail.processed_by.retain(|(client, _)| caller.client().is_none_or(|own| own == client));
     let base = Base::of(&req, &state.http);
-    Ok(answer::read(HttpResponse::Ok(), render(&entry, &detail, &base)))
+    Ok(answer::read(HttpResponse::Ok(), state.outgoing.weigh(render(&entry, &detail, &base))?))
 }
 
 fn render(entry: &TypeEntry, detail: &EventDetail, base: &Base<'_>) -> Vec<u8> {

@@ -20,8 +20,9 @@ use super::feed_tag::Known;
 use super::feed_wait::Waiting;
 use super::links::Base;
 use super::socket::PeerSocket;
-use super::{AppState, Problem, admission, feed_wait};
-use crate::access::Caller;
+use super::{AppState, Problem, admission, feed_wait, opening};
+use crate::access::{Caller, Pass};
+use crate::error::{ApiError, Code};
 use crate::event::EventId;
 use crate::measure::FEEDS;
 use actix_web::http::Method;
@@ -31,6 +32,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Looks at the store that requests of one worker share: they are read, answered and woken on one thread, so that those
@@ -168,6 +170,8 @@ impl Visit<'_> {
                 None => std::future::pending().await,
             }
         });
+        let pass = Pass::new(self.caller.clone(), Arc::clone(&self.state.access));
+        let mut revoked = pin!(pass.ended());
         loop {
             // Also before the first event: it may have been committed since the first look.
             let turn = self.state.feeds.late.acquire().await;
@@ -186,6 +190,7 @@ impl Visit<'_> {
                 more = waiting.next(self.state, left) => more,
                 // Whatever is answered now, nobody reads it, or somebody who has ended his side.
                 () = &mut gone => false,
+                () = &mut revoked => return Err(ApiError::new(Code::Unauthorized, opening::NOT_VALID).into()),
             };
             if !more {
                 return self.find().await.map(Some);

@@ -3,6 +3,7 @@
 //! Nothing here is ever older than a look at the store that began after the request came: a body is used again only
 //! under the stamp that the store gives now, and a look is shared only by those who came before it began.
 
+use super::Problem;
 use super::feed_tag::Content;
 use crate::event::EventId;
 use crate::store::{Stamp, StoreError};
@@ -20,6 +21,8 @@ const KEPT: usize = 16 << 20;
 const LARGEST: usize = KEPT / 8;
 /// Requests that have waited and may look at the store at a time: an event that wakes thousands must not flood it.
 const LATE: usize = 32;
+/// Pages that are read at a time: each may take twice 16 MiB until it is whole.
+const READERS: usize = 8;
 
 /// A page as it leaves.
 #[derive(Debug, Clone)]
@@ -37,7 +40,9 @@ pub struct Feeds {
     /// Looks at the store for a stamp.
     pub stamps: Flights<Result<Stamp, StoreError>>,
     /// Pages being read.
-    pub pages: Flights<Result<Rendered, StoreError>>,
+    pub pages: Flights<Result<Rendered, Problem>>,
+    /// Turns of those who read one.
+    pub readers: Semaphore,
     /// Turns of those who have waited.
     pub late: Semaphore,
     bodies: Mutex<Bodies>,
@@ -53,7 +58,8 @@ struct Bodies {
 impl Default for Feeds {
     fn default() -> Self {
         let late = Semaphore::new(LATE);
-        Self { stamps: Flights::default(), pages: Flights::default(), late, bodies: Mutex::default() }
+        let readers = Semaphore::new(READERS);
+        Self { stamps: Flights::default(), pages: Flights::default(), readers, late, bodies: Mutex::default() }
     }
 }
 

@@ -6,15 +6,18 @@ use super::feed_page::{Show, View};
 use super::feed_tag::{Content, Known};
 use super::links::Base;
 use super::{AppState, Problem, feed_page, links};
+use crate::error::{ApiError, Code};
 use crate::event::{Bounds, EventId, HUB_EPOCH_MS, Millis, TypeFilter};
-use crate::store::{Marked, Page, ReadQuery, Stamp, StampQuery, StoreError, TypeRef};
+use crate::store::{Marked, Page, ReadQuery, Stamp, StampQuery, TypeRef};
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderValue, IF_NONE_MATCH};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub const DEFAULT_LIMIT: usize = 1000;
+/// Longest wait of a page to be read.
+const TURN: Duration = Duration::from_secs(5);
 /// The longest time, in seconds, for which an answer may be kept.
 const YEAR: Millis = 365 * 86_400;
 
@@ -120,7 +123,7 @@ impl Found {
     pub async fn page(&self, state: &AppState) -> Result<Rendered, Problem> {
         // A client's page is its own, and seldom asked for twice.
         let Some(content) = self.content.filter(|_| self.view.client.is_none()) else {
-            return Ok(self.read(state).await?);
+            return self.read(state).await;
         };
         if let Some(page) = state.feeds.get(&content) {
             return Ok(page);
@@ -130,7 +133,11 @@ impl Found {
         Ok(page)
     }
 
-    async fn read(&self, state: &AppState) -> Result<Rendered, StoreError> {
+    async fn read(&self, state: &AppState) -> Result<Rendered, Problem> {
+        // What somebody waits for longer than for the store itself, he asks for again.
+        let turn = tokio::time::timeout(TURN, state.feeds.readers.acquire()).await;
+        let _turn = turn.map_err(|_| ApiError::new(Code::Overloaded, "too many pages are being read"))?;
+        state.outgoing.check()?;
         let view = &self.view;
         let types = types(state, &self.asked, &self.span);
         let mut page = Page::default();
@@ -148,7 +155,7 @@ impl Found {
         let (empty, more) = (page.events.is_empty(), feed_page::cut(&page));
         let links = feed_page::links(view, more, &self.base);
         let body = feed_page::render(view, &page, &links, &state.types, &self.base);
-        Ok(Rendered { body: body.into(), empty, more })
+        Ok(Rendered { body: state.outgoing.weigh(body)?, empty, more })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::AppState;
 use super::outlook::{StreamView, View};
+use crate::access::Caller;
 use crate::measure::{self, Metric, Page};
 use crate::streams::StreamState;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -12,12 +13,12 @@ use std::sync::atomic::Ordering;
 const MAX_SHOWN: usize = 200;
 
 /// The page.
-pub async fn get(state: web::Data<AppState>) -> HttpResponse {
-    let view = state.outlook.now(&state).await;
+pub async fn get(caller: Caller, state: web::Data<AppState>) -> HttpResponse {
+    let view = state.outlook.now(&state).await.seen_by(&caller);
     let mut page = Page::new();
     page.many(&measure::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], 1.0)]);
     page.single(&measure::READY, f64::from(u8::from(view.ready.is_ok())));
-    page.figures();
+    page.figures(|ty| caller.sees_named(ty));
     page.single(&measure::HTTP_IN_FLIGHT, state.in_flight.load(Ordering::Acquire) as f64);
     page.single(&measure::HTTP_LIMIT, state.http.max_in_flight as f64);
     page.single(&measure::SESSIONS_LIMIT, state.live.max_sessions as f64);

@@ -13,6 +13,7 @@ mod attempts;
 mod attention;
 mod authorise;
 mod body;
+mod carry;
 mod clients;
 mod clock;
 mod commands;
@@ -47,6 +48,7 @@ mod nodes;
 mod openapi;
 mod opening;
 mod origin;
+mod outgoing;
 mod outlook;
 mod overview;
 mod page;
@@ -72,13 +74,16 @@ mod streams;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 #[cfg(test)]
 mod wire_tests;
 
+pub use carry::carry;
 pub use clock::StoreClock;
 pub use descriptor::descriptors_each;
 pub use feed_cache::Feeds;
 pub use history::keep as keep_history;
+pub use outgoing::Outgoing;
 pub use outlook::Outlook;
 pub use problem::Problem;
 pub use routes::app;

@@ -5,6 +5,7 @@
 use super::history::History;
 use super::streams::Stream;
 use super::{AppState, health};
+use crate::access::Caller;
 use crate::error::ApiError;
 use crate::event::{Millis, TypeFilter};
 use crate::registry::Statuses;
@@ -47,7 +48,7 @@ pub struct View {
 }
 
 /// A stream in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StreamView {
     /// Its name in the store.
     pub key: StreamKey,
@@ -74,6 +75,15 @@ pub struct StreamView {
 }
 
 impl View {
+    /// The outlook of somebody who may not know of every type: sums are those of the streams he sees.
+    pub fn seen_by(self: Arc<Self>, caller: &Caller) -> Arc<Self> {
+        if !caller.is_limited() {
+            return self;
+        }
+        let streams = self.streams.iter().filter(|stream| caller.sees_named(&stream.ty)).cloned().collect();
+        Arc::new(Self { made: self.made, at: self.at, ready: self.ready.clone(), streams, left_out: self.left_out })
+    }
+
     /// Undelivered events of all streams, the age of the oldest, and dead letters; `None` when the store did not say.
     pub fn totals(&self) -> Option<(u64, Duration, u64)> {
         self.streams.iter().try_fold((0, Duration::ZERO, 0), |(backlog, oldest, dead), stream| {

@@ -4,6 +4,7 @@ use super::attention::{self, Need};
 use super::history::{self, Sample};
 use super::links::{API, Base, Link};
 use super::{AppState, answer};
+use crate::access::Caller;
 use crate::event::rfc3339;
 use crate::measure::{DELIVERIES, LIVE, SENDS};
 use crate::streams::StreamState;
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
 /// The handler.
-pub async fn get(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    let view = state.outlook.now(&state).await;
+pub async fn get(req: HttpRequest, caller: Caller, state: web::Data<AppState>) -> HttpResponse {
+    let view = state.outlook.now(&state).await.seen_by(&caller);
     let base = Base::of(&req, &state.http);
     let needs = attention::needs(&view, state.outlook.max_backlog);
     let (shown, more) = (needs.iter().take(attention::MOST), needs.len().saturating_sub(attention::MOST));

@@ -110,7 +110,7 @@ struct Session {
     partial: Option<(Vec<u8>, bool)>,
     /// A close frame has been sent: nothing may follow it.
     closing: bool,
-    /// Looked at with each heartbeat.
+    /// By which it was opened.
     pass: Pass,
 }
 
@@ -151,8 +151,6 @@ impl Session {
                 socket.cut();
             }
             ctx.stop();
-        } else if !self.pass.is_good() {
-            self.close(ws::CloseCode::Other(opening::REVOKED), opening::NOT_VALID, ctx);
         } else {
             ctx.ping(b"");
         }
@@ -265,6 +263,9 @@ impl Actor for Session {
         }
         ctx.spawn(Pump);
         ctx.run_interval(self.heartbeat, Self::beat);
+        ctx.spawn(self.pass.ended().into_actor(self).map(|(), session, ctx| {
+            session.close(ws::CloseCode::Other(opening::REVOKED), opening::NOT_VALID, ctx);
+        }));
     }
 }
 

@@ -32,7 +32,7 @@ pub struct PeerSocket {
     tls: bool,
 }
 
-/// For [`HttpServer::on_connect`](actix_web::HttpServer::on_connect).
+/// For a server that has accepted a connection.
 pub fn on_connect(io: &dyn Any, data: &mut Extensions) {
     let (tcp, tls) = if let Some(tcp) = io.downcast_ref::<TcpStream>() {
         (tcp, false)

@@ -45,7 +45,7 @@ pub async fn start(req: &HttpRequest, http: &HttpSettings, door: &Door, pass: Pa
     response.insert_header(("X-Accel-Buffering", "no")).insert_header((VARY, "Accept"));
     // The connection carries nothing after a stream: what ends one may end the other.
     response.force_close();
-    Ok(response.streaming(Body { inbox: Some(inbox), first: Some(first), beat, pass }))
+    Ok(response.streaming(Body { inbox: Some(inbox), first: Some(first), beat, revoked: Box::pin(pass.ended()) }))
 }
 
 /// One stream.
@@ -56,8 +56,8 @@ struct Body {
     first: Option<Vec<u8>>,
     /// When a comment is due.
     beat: Interval,
-    /// Looked at as often.
-    pass: Pass,
+    /// When its token is not good any more.
+    revoked: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 impl Stream for Body {
@@ -84,11 +84,6 @@ impl Stream for Body {
             // Its next time is set by being asked for.
             let _ = this.beat.poll_tick(cx);
             out.extend_from_slice(b":\n\n");
-            if ending.is_none() && !this.pass.is_good() {
-                control(&controls::closed(opening::REVOKED, opening::NOT_VALID), &mut out);
-                this.inbox = None;
-                return Poll::Ready(Some(Ok(out.into())));
-            }
         }
         if let Some(ending) = ending {
             let message = match ending {
@@ -96,6 +91,9 @@ impl Stream for Body {
                 Ending::GoingAway => controls::closed(AWAY, "the hub is shutting down"),
             };
             control(&message, &mut out);
+            this.inbox = None;
+        } else if this.revoked.as_mut().poll(cx).is_ready() {
+            control(&controls::closed(opening::REVOKED, opening::NOT_VALID), &mut out);
             this.inbox = None;
         }
         if out.is_empty() { Poll::Pending } else { Poll::Ready(Some(Ok(out.into()))) }

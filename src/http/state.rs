@@ -1,6 +1,6 @@
 //! What every handler is given.
 
-use super::{Feeds, Outlook, Problem, StoreClock};
+use super::{Feeds, Outgoing, Outlook, Problem, StoreClock};
 use crate::access::Access;
 use crate::alive::Progress;
 use crate::live::{BroadcastActor, LiveSettings};
@@ -26,7 +26,7 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// Most requests in flight; more get a 503.
     pub max_in_flight: usize,
-    /// Most bytes of bodies in flight; more get a 503.
+    /// Most bytes of bodies in flight, and by themselves of large answers; more get a 503.
     pub max_in_flight_bytes: usize,
     /// Longest wait for a request's body.
     pub body_timeout: Duration,
@@ -77,6 +77,8 @@ pub struct AppState {
     pub in_flight: Arc<AtomicUsize>,
     /// Bytes of their bodies that have arrived.
     pub in_flight_bytes: Arc<AtomicUsize>,
+    /// Bytes of large answers that are on their way.
+    pub outgoing: Arc<Outgoing>,
 }
 
 impl AppState {

@@ -1,7 +1,7 @@
 //! What tests of handlers stand on: the hub's parts, put together over an embedded store in a temporary
 //! folder.
 
-use super::{AppState, HttpSettings, Outlook, StoreClock, app};
+use super::{AppState, HttpSettings, Outgoing, Outlook, StoreClock, app};
 use crate::event::*;
 use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::*;
@@ -151,7 +151,9 @@ impl Hub {
         let pool = SinkPool::new(Arc::clone(&streams), 1);
         let registry = RegistryActor::new(store.shared(), Arc::clone(&streams), types.clone(), pool).start();
         let broadcast = BroadcastActor::new(store.shared(), Arc::new(types.clone()), live.clone()).start();
+        let outgoing = Arc::new(Outgoing::new(http.max_in_flight_bytes));
         let state = AppState {
+            outgoing,
             node: NodeId::new(7),
             http: Arc::new(http),
             access: Arc::default(),

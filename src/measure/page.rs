@@ -71,12 +71,14 @@ impl Page {
         let _ = writeln!(self.0, " {value}");
     }
 
-    /// Everything that layers note as it happens.
-    pub fn figures(&mut self) {
+    /// Everything that layers note as it happens; of types, those that the reader sees.
+    pub fn figures(&mut self, sees: impl Fn(&str) -> bool) {
         let number = |counter: u64| counter as f64;
         self.single(&table::ACCEPTED, number(SENDS.accepted.get()));
         self.single(&table::DUPLICATE, number(SENDS.duplicate.get()));
         let (types, other) = SENDS.discarded_by_type();
+        let (types, hidden): (Vec<_>, Vec<_>) = types.into_iter().partition(|(ty, _)| sees(ty));
+        let other = other + hidden.iter().map(|(_, count)| count).sum::<u64>();
         let by_type = types.iter().map(|(ty, count)| (vec![ty.as_str()], number(*count)));
         // No type can have this name: it holds a space.
         self.many(&table::DISCARDED, by_type.chain([(vec!["other types"], number(other))]));

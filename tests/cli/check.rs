@@ -92,12 +92,45 @@ async fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[actix_web::test]
+async fn a_store_that_cannot_be_used_says_why_and_what_to_do() {
+    let cure = async |store: &str| {
+        let done = check("--json", store).run().await.expect(1);
+        let checks = done.json()["checks"].clone();
+        let wrong = checks.as_array().expect("checks").iter().find(|check| check["state"] == "wrong").cloned();
+        wrong.expect("something is wrong")["mend"].as_str().expect("a cure").to_owned()
+    };
+    let locked = RedisServer::start();
+    let mut password = redis::cmd("CONFIG");
+    password.arg("SET").arg("requirepass").arg("secret").exec(&mut locked.plain()).expect("a password");
+    let port = locked.port();
+    for (user, told) in
+        [("", "user and password"), (":wrong@", "user and password"), ("nobody:wrong@", "user and password")]
+    {
+        assert!(cure(&format!("redis://{user}127.0.0.1:{port}")).await.contains(told), "{user}");
+    }
+    let plain = RedisServer::start();
+    assert!(cure(&format!("redis-cluster://127.0.0.1:{}", plain.port())).await.contains("redis://"));
+    assert!(cure(&format!("redis://127.0.0.1:{}/99", plain.port())).await.contains("database"));
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
+    assert!(cure(&replica.url()).await.contains("master"));
+    assert!(cure(&format!("redis://127.0.0.1:{}", free_port())).await.contains("start Redis"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "no folder").expect("a file");
+    for store in [file.clone(), file.join("data")] {
+        assert!(cure(&format!("embedded:{}", store.display())).await.contains("another folder"));
+    }
+}
+
+#[actix_web::test]
 async fn bad_settings_are_exit_code_78() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("hub.toml");
     std::fs::write(&file, "[http]\nmax_batch = 0\n").expect("the file is written");
     let path = file.to_str().expect("a text path");
-    for arguments in [["check", "--config", path], ["--config", path, "check"]] {
+    for arguments in
+        [&["check", "--config", path][..], &["--config", path, "check"], &["check", "--config", path, "--json"]]
+    {
         let mut program = Program::new("");
         for argument in arguments {
             program = program.argument(argument);

@@ -92,6 +92,28 @@ async fn lines_about_a_request_name_it_and_its_event() {
     assert!(!hub.log().iter().any(|line| line.contains("limit=7")), "no query in the log");
 }
 
+#[actix_web::test]
+async fn whoever_sends_nonsense_does_not_fill_the_log() {
+    let nonsense = async |hub: &Hub| {
+        for bytes in
+            ["nonsense\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"]
+        {
+            let mut raw = Connection::open(hub.address()).await.unwrap();
+            assert_eq!(raw.exchange(bytes.as_bytes()).await.unwrap().status, 400);
+        }
+    };
+    let hub = Setup::embedded().env("RUST_LOG", "info").start().await;
+    let before = hub.log().len();
+    nonsense(&hub).await;
+    // Lines come in order: one that is logged for certain, afterwards.
+    hub.register("t", "1h").await;
+    hub.logged("type registered: type=t").await;
+    assert_eq!(hub.log().len(), before + 1, "{:#?}", hub.log());
+    let curious = Setup::embedded().env("RUST_LOG", "debug").start().await;
+    nonsense(&curious).await;
+    curious.logged("a request cannot be read: error=\"request parse error: invalid Header provided\"").await;
+}
+
 /// What must be nowhere in a log, each in its place.
 const MARKS: [&str; 9] = [
     "MARKpayload",

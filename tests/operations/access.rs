@@ -2,10 +2,12 @@
 
 use crate::support::hub::{Hub, Setup, command};
 use crate::support::sse::Events;
+use crate::support::wait::{PATIENCE, eventually};
 use crate::support::ws::Session;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A settings file whose tokens change.
@@ -116,7 +118,7 @@ async fn tokens_change_while_sessions_stay() {
     let (kept, kept_table) = make(&["--name", "kept"]);
     let (new, new_table) = make(&["--name", "new"]);
     let tokens = Tokens::new(&[&old_table, &kept_table]);
-    let hub = tokens.setup().set("live.heartbeat", "300ms").start().await;
+    let hub = tokens.setup().set("live.heartbeat", "1h").start().await;
     let registration = json!({"type": "t", "ttl": "1h"});
     hub.by(&old, "PUT", "/api/events/register", Some(&registration)).await.expect(201);
     let mut of_old = Session::open_with(&hub, "", &old).await;
@@ -147,14 +149,44 @@ async fn a_stream_of_server_sent_events_ends_with_its_token_too() {
     let (old, old_table) = make(&["--name", "old", "--scopes", "live"]);
     let (_, new_table) = make(&["--name", "new"]);
     let tokens = Tokens::new(&[&old_table]);
-    let hub = tokens.setup().set("live.heartbeat", "300ms").start().await;
+    let hub = tokens.setup().set("live.heartbeat", "1h").start().await;
     let mut events = Events::open(&hub, "", &[("Authorization", &format!("Bearer {old}"))]).await;
-    events.comment().await;
     tokens.set(&[&new_table]);
     reload(&hub, "removed=1").await;
     let last = events.next().await.expect("a last message");
     assert_eq!((last.event.as_str(), &last.json()["code"]), ("control", &json!(4001)));
     assert_eq!(events.next().await, None);
+}
+
+#[actix_web::test]
+async fn a_feed_that_waits_ends_with_its_token_too() {
+    let (old, old_table) = make(&["--name", "old", "--scopes", "feed"]);
+    let (kept, kept_table) = make(&["--name", "kept"]);
+    let tokens = Tokens::new(&[&old_table, &kept_table]);
+    let hub = tokens.setup().start().await;
+    let wait = async |token: &str, seconds: u32| {
+        let authorization = format!("Bearer {token}");
+        let headers = [("Authorization", &*authorization), ("Prefer", &format!("wait={seconds}"))];
+        hub.call("GET", "/api/events/feed/hour/current", &headers, None).await
+    };
+    let exchange = async {
+        let both = || async {
+            let figures = hub.by(&kept, "GET", "/metrics", None).await.expect(200).text();
+            figures.lines().any(|line| line == "events_live_sessions 2").then_some(())
+        };
+        eventually(PATIENCE, "both to wait", both).await;
+        tokens.set(&[&kept_table]);
+        reload(&hub, "removed=1").await;
+    };
+    let since = Instant::now();
+    let withdrawn = async {
+        let answer = wait(&old, 60).await;
+        (answer, since.elapsed())
+    };
+    let ((withdrawn, after), stayed, ()) = futures_util::join!(withdrawn, wait(&kept, 9), exchange);
+    assert_eq!(withdrawn.problem(401)["type"], "/problems/unauthorized");
+    assert!(after < Duration::from_secs(50), "{after:?}");
+    assert_eq!(stayed.expect(200).header("preference-applied"), Some("wait=9"));
 }
 
 #[actix_web::test]

@@ -4,6 +4,7 @@ use crate::support::api::sent;
 use crate::support::http::{Connection, Response, request};
 use crate::support::hub::{Hub, Setup};
 use crate::support::wait::{PATIENCE, eventually, within};
+use crate::support::ws::Session;
 use futures_util::future::join_all;
 use serde_json::json;
 use std::collections::HashSet;
@@ -81,6 +82,80 @@ async fn clients_that_trickle_are_let_go_and_hold_up_nobody() {
     }
     assert!(unread.iter().flatten().all(|answer| answer.status == 200));
     eventually(PATIENCE, "the connections to be gone", || async { (connections(&hub) < 10).then_some(()) }).await;
+}
+
+#[actix_web::test]
+async fn later_requests_of_a_connection_are_waited_for_no_longer_than_its_first() {
+    let setup = Setup::embedded().set("http.client_timeout", "1s").set("http.keep_alive", "2s");
+    let hub = setup.start().await;
+    let whole = request("GET", "/healthz", &[], None);
+    let part = &whole[..whole.len() - 2];
+    // With the first one, after it, and drip by drip; and one that sends nothing more.
+    let together = [&whole[..], part].concat();
+    let mut waiting = Vec::new();
+    for (first, then, drip) in [
+        (&together[..], &b""[..], &b""[..]),
+        (&whole, part, b""),
+        (&whole, part, b"x"),
+        (&whole, b"", b"\r\n"),
+        (&whole, b"", b""),
+    ] {
+        let mut connection = Connection::open(hub.address()).await.expect("the hub accepts connections");
+        connection.write(first).await.expect("the hub reads");
+        within(PATIENCE, "an answer", connection.read(false)).await.expect("an answer").expect(200);
+        connection.write(then).await.expect("the hub reads");
+        waiting.push(async move {
+            loop {
+                match tokio::time::timeout(Duration::from_millis(200), connection.read(false)).await {
+                    Ok(answer) => return answer.expect_err("no request, no answer"),
+                    Err(_) if connection.write(drip).await.is_err() => return io::ErrorKind::BrokenPipe.into(),
+                    Err(_) => {}
+                }
+            }
+        });
+    }
+    // A session, whose turn it always is, and somebody who waits stay.
+    let mut session = Session::open(&hub, "").await;
+    let patient = hub.call("GET", "/api/events/feed/hour/current", &[("Prefer", "wait=4")], None);
+    let (patient, _) = futures_util::join!(patient, within(PATIENCE, "the late ones to be let go", join_all(waiting)));
+    patient.expect(200);
+    hub.register("t", "1h").await;
+    let sent = hub.send("t", json!(1)).await;
+    assert_eq!(session.event().await["id"], sent.id.as_str());
+}
+
+#[actix_web::test]
+async fn answers_that_nobody_reads_are_bounded_and_given_back() {
+    let hub = Setup::embedded().set("http.max_in_flight_bytes", "32MiB").start().await;
+    hub.register("t", "1h").await;
+    for _ in 0..17 {
+        hub.send("t", json!("x".repeat(MIB - 100))).await;
+    }
+    let page = |limit: usize| request("GET", &format!("/api/events/feed/day/current?limit={limit}"), &[], None);
+    hub.get("/api/events/feed/day/current?limit=5").await.expect(200);
+    let before = hub.memory();
+    // Pages of 16 MiB, each another one.
+    let mut held = Vec::new();
+    for n in 0..60 {
+        let mut connection = Connection::open(hub.address()).await.expect("the hub accepts connections");
+        connection.write(&page(100 + n)).await.expect("the hub reads");
+        held.push(connection);
+    }
+    let refused = || async {
+        let answer = hub.get("/api/events/feed/day/current?limit=200").await;
+        (answer.status == 503).then_some(answer)
+    };
+    let refused = eventually(PATIENCE, "a page to be one too many", refused).await;
+    assert_eq!(refused.problem(503)["type"], "/problems/overloaded");
+    // What is small, or is sent, is not concerned.
+    hub.get("/api/events/register").await.expect(200);
+    hub.send("t", json!("small")).await;
+    let grown = hub.memory().saturating_sub(before);
+    // At most 8 are read at a time, each twice as large for a moment.
+    assert!(grown < 500 * MIB, "60 pages of 16 MiB took {grown} bytes");
+    drop(held);
+    let given_back = || async { (hub.get("/api/events/feed/day/current?limit=201").await.status == 200).then_some(()) };
+    eventually(PATIENCE, "the bytes to be given back", given_back).await;
 }
 
 #[actix_web::test]
@@ -163,25 +238,26 @@ async fn at_twice_the_load_it_can_take_the_hub_sheds_the_rest_at_once() {
     let memory = hub.memory();
     // Twice as many.
     let during = async {
-        let (mut slowest, end) = (Duration::ZERO, Instant::now() + Duration::from_secs(6));
+        let (mut slowest, mut peak, end) = (Duration::ZERO, 0, Instant::now() + Duration::from_secs(6));
         while Instant::now() < end {
             let asked = Instant::now();
             hub.get("/healthz").await.expect(200);
             slowest = slowest.max(asked.elapsed());
+            peak = peak.max(hub.memory());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        slowest
+        (slowest, peak)
     };
-    let ((accepted, mut shed), slowest) =
+    let ((accepted, mut shed), (slowest, peak)) =
         futures_util::join!(load(&hub, 2 * PLACES, Duration::from_secs(6), &bytes), during);
     assert!(slowest < Duration::from_secs(5), "/healthz took {slowest:?}");
     assert!(!shed.is_empty(), "nothing was shed");
     shed.sort_unstable();
-    let median = shed[shed.len() / 2];
-    assert!(median < Duration::from_millis(500), "a 503 took {median:?}");
+    let (median, most) = (shed[shed.len() / 2], shed[shed.len() * 95 / 100]);
+    assert!(median < Duration::from_millis(500) && most < Duration::from_secs(1), "a 503 took {median:?}, {most:?}");
     // It works on all the while: in twice the time at least half of what it took alone.
     assert!(accepted.len() * 2 > able, "{} accepted under load, {able} without", accepted.len());
-    let grown = hub.memory().saturating_sub(memory);
+    let grown = peak.saturating_sub(memory);
     assert!(grown < 64 * MIB, "it grew by {grown} bytes");
     eprintln!(
         "accepted {} in 6 s ({able} in 3 s alone), shed {}, a 503 took {median:?}, grew by {grown}",

@@ -15,6 +15,12 @@ const LITTLE_ROOM: u64 = 1 << 30;
 /// A folder of this machine. Also whether a stream delivers to RabbitMQ.
 pub async fn embedded(folder: &Path, settings: &Settings) -> (Vec<Finding>, bool) {
     let shown = folder.display();
+    // What is in its place, or in that of a folder above it.
+    let other = folder.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir());
+    if let Some(other) = other {
+        let found = format!("{} is not a folder", other.display());
+        return (vec![Finding::new(State::Wrong, WHAT, found, "name another folder: embedded:DIRECTORY")], false);
+    }
     let there = folder.ancestors().find(|path| path.is_dir() || path.as_os_str().is_empty());
     let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
@@ -76,11 +82,7 @@ pub async fn redis(url: &str, settings: &Settings) -> (Vec<Finding>, bool) {
     let servers = match store.inspect().await {
         Ok(servers) => servers,
         Err(error) => {
-            let mend = match error {
-                StoreError::Corrupt(_) => "run the version that wrote it, or another store.prefix",
-                _ => "start Redis 7.0 or newer there, or mend address, user and password",
-            };
-            return (vec![Finding::new(State::Wrong, WHAT, error.to_string(), mend)], false);
+            return (vec![Finding::new(State::Wrong, WHAT, error.to_string(), mend(&error))], false);
         }
     };
     let mut findings = Vec::new();
@@ -99,6 +101,30 @@ pub async fn redis(url: &str, settings: &Settings) -> (Vec<Finding>, bool) {
     // What is connected ends with the process.
     let _ = store.close().await;
     (findings, uses_rabbit)
+}
+
+/// What to do about a Redis that cannot be used; what it says, and what the client says of it, is text.
+fn mend(error: &StoreError) -> &'static str {
+    const CURES: &[(&[&str], &str)] = &[
+        (
+            &["noauth", "wrongpass", "authentication"],
+            "mend user and password: USER:PASSWORD@ before the host, or :PASSWORD@, \
+            percent-encoded",
+        ),
+        (&["noperm"], "give the user the keys and channels of store.prefix and what Redis' ACL LOG says is missing"),
+        (&["read only replica"], "that is a replica: name its master, or have it found by redis+sentinel://"),
+        (&["cluster support disabled"], "that is no cluster: name it by redis://"),
+        (&["db index"], "name a database that it has, or none"),
+        (&["too old"], "install Redis 7.0 or newer there"),
+        (&["lookup address"], "mend the host's name"),
+        (&["timed out"], "mend the address; behind rediss:// a server must speak TLS, behind redis:// it must not"),
+    ];
+    if matches!(error, StoreError::Corrupt(_)) {
+        return "run the version that wrote it, or another store.prefix";
+    }
+    let said = error.to_string().to_lowercase();
+    let cure = CURES.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
+    cure.map_or("start Redis 7.0 or newer there, or mend the address", |(_, cure)| cure)
 }
 
 fn replicas(there: u32, wanted: u32) -> Finding {

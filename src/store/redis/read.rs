@@ -19,7 +19,7 @@ const FIRST_ROUND: usize = 256;
 /// Bytes a round may load, about.
 const ROUND_BYTES: usize = 16 << 20;
 /// Payload bytes past which a page ends before its limit, with `more`: memory is not the client's to choose.
-const PAGE_BYTES: usize = 64 << 20;
+const PAGE_BYTES: usize = 16 << 20;
 const MINUTE: Millis = 60_000;
 
 impl RedisStore {
