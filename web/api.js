@@ -72,10 +72,13 @@ export function href(links, rel) {
   return found && found.slice(found.indexOf("/api/events"));
 }
 
-/** Calls `work` now and every so often until `signal` aborts; never twice at a time, and not while nobody looks. */
+/** Calls `work` now and every so often until `signal` aborts; never twice at a time, not while nobody looks, and at once when somebody looks again. */
 export function every(ms, signal, work) {
-  let timer, told = "";
+  let timer, told = "", busy = false;
   const run = async () => {
+    if (busy) return;
+    busy = true;
+    clearTimeout(timer);
     if (!document.hidden) try {
       await work();
       told = "";
@@ -84,8 +87,10 @@ export function every(ms, signal, work) {
       if (error.status && error.message !== told) say((told = error.message), true);
       else if (error.name !== "AbortError" && error.status === undefined) console.error(error);
     }
+    busy = false;
     if (!signal.aborted) timer = setTimeout(run, ms);
   };
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) run(); }, { signal });
   signal.addEventListener("abort", () => clearTimeout(timer));
   return run();
 }

@@ -51,7 +51,7 @@ function refused(root, at) {
   const name = PAGES.find(p => p.at === at)?.name;
   if (session.scopes.length) show(root, h("h1", null, name || "Event Source"), h("p", { class: "card" }, name && allowed().length
     ? `The token ${session.name} is not for this page; its scopes are ${session.scopes.join(", ")}.`
-    : `The token ${session.name} may ${session.scopes.join(", ")} over the API, and there is no page for that.`));
+    : [`The token ${session.name} may ${session.scopes.join(", ")} over the API, and there is no page for that: `, h("a", { href: "docs" }, "its documentation"), "."]));
   else show(root, h("h1", null, "Event Source"), h("div", { class: "card form" }, h("p", null, "Sign in to see this page."), h("p", null, h("button", { class: "main", onclick: enter }, "Sign in…"))));
 }
 

@@ -2,10 +2,12 @@
 import { api, enc, every } from "./api.js";
 import { tile } from "./chart.js";
 import { fact, h, head, show } from "./dom.js";
-import { clock, count, figure, many, span } from "./words.js";
+import { clock, count, figure, many, size, span } from "./words.js";
 
 export const title = "Overview";
 
+/** The share of its memory from which a Redis is worth a word, and the bytes of free disk below which the embedded store is. */
+const NEAR = 0.8, ROOM = 1 << 30;
 /** Since when is told as how long: "failed since 2018-…" is "failed for 12 min (since 11:12:01)". */
 const words = text => text.replace(/ since (\d{4}-\d\d-\d\dT[\d:.]+Z)/, (_, at) => ` for ${span(Math.max(0, Date.now() - Date.parse(at)))} (since ${clock(at)})`);
 
@@ -32,9 +34,22 @@ export default function overview(root, _, signal) {
 async function surroundings(signal, before) {
   const none = error => { if (error.name === "AbortError") throw error; return null; };
   const [nodes, store] = await Promise.all([api("nodes", { signal }).catch(none), api("store", { signal }).catch(none)]);
-  const needs = store ? store.servers.flatMap(s => (s.error ? [{ level: "error", what: "store", text: `Redis ${s.address} does not answer: ${s.error}.` }]
-    : s.warnings.map(w => ({ level: "warning", what: w.setting, text: `Redis ${s.address} has ${w.setting} ${w.is}: ${w.risk}.` })))).map(n => ({ ...n, to: "#/nodes" })) : before.needs;
+  const needs = store ? needsOf(store).map(n => ({ ...n, to: "#/nodes" })) : before.needs;
   return { nodes: nodes?.nodes || before.nodes, needs };
+}
+
+/** What is to be changed about the store, or soon will be. */
+function needsOf(store) {
+  const needs = [];
+  const add = (level, what, text) => needs.push({ level, what, text });
+  for (const s of store.servers) {
+    const name = `Redis ${s.address}`;
+    if (s.error) { add("error", "store", `${name} does not answer: ${s.error}.`); continue; }
+    if (s.memory_limit && s.memory_used > NEAR * s.memory_limit) add("warning", "memory", `${name} takes ${size(s.memory_used)} of at most ${size(s.memory_limit)}${s.warnings.some(w => w.setting === "maxmemory-policy") ? "" : "; at the limit sends are refused"}.`);
+    for (const w of s.warnings) add("warning", w.setting, `${name} has ${w.setting} ${w.is}: ${w.risk}.`);
+  }
+  if (store.disk_free !== null && store.disk_free < ROOM) add("warning", "disk", `Only ${size(store.disk_free)} are free on the store's disk; without room sends are refused.`);
+  return needs;
 }
 
 function draw(root, o, needs, { nodes }) {
@@ -61,7 +76,8 @@ function draw(root, o, needs, { nodes }) {
       h("section", { class: "card tile", "aria-label": "Streams" }, h("h2", null, "Streams"),
         h("p", { class: "big" }, count(Object.values(now.streams).reduce((a, b) => a + b, 0)), h("small", null, streams || "none registered")),
         h("dl", { class: "facts" }, fact("Requests now", count(now.in_flight)), fact("Failed attempts", count(now.failed)), fact("Dead letters", count(now.dead)), fact("Discarded", count(now.discarded))),
-        h("p", { class: "row" }, h("a", { href: "#/streams" }, "All streams"), h("a", { href: "#/types" }, "All types")))));
+        h("p", { class: "row" }, h("a", { href: "#/streams" }, "All streams"), h("a", { href: "#/types" }, "All types")))),
+    h("p", { class: "soft small" }, "Everything here comes from the API: ", h("a", { href: "docs" }, "its documentation"), ", ", h("a", { href: "openapi.json" }, "OpenAPI"), ", ", h("a", { href: "metrics" }, "metrics"), "."));
 }
 function need(n) {
   const to = n.to || (n.stream ? `#/streams/${enc(n.type)}/${enc(n.stream)}` : null);

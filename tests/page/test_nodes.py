@@ -53,6 +53,14 @@ class Nodes(Page):
         browser.click("Open")
         browser.sees("Nodes and store")
 
+    def test_a_redis_that_is_nearly_full_needs_attention(self):
+        redis = self.redis(appendonly="yes", appendfsync="always", maxmemory_policy="noeviction")
+        hub = self.hub_of(EVENTS__STORE__URL=redis.url)
+        used = hub.call("GET", "/api/events/store")["servers"][0]["memory_used"]
+        self.assertEqual(redis.say(f"CONFIG SET maxmemory {used * 11 // 10}"), "+OK")
+        self.go("overview", hub)
+        self.browser.sees(f"Redis 127.0.0.1:{redis.port} takes", "of at most", "at the limit sends are refused")
+
     def test_a_redis_that_is_away_is_told(self):
         browser = self.browser
         redis = self.redis(appendonly="yes")

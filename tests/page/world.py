@@ -35,6 +35,12 @@ class Redis:
     def url(self):
         return f"redis://127.0.0.1:{self.port}"
 
+    def say(self, words):
+        """Sends it a command and answers the first line of its answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as line:
+            line.sendall(f"{words}\r\n".encode())
+            return line.makefile().readline().strip()
+
     def close(self):
         self.process.terminate()
         self.process.wait(30)
