@@ -93,7 +93,9 @@ export default function live(root, [wanted = ""], signal) {
       if (signal.aborted) return;
       gap ??= { from: Date.now() };
       gap.until = null;
-      status(`Disconnected since ${clock(gap.from)}${reason ? ` (${reason})` : ""}; trying again`, "lost");
+      // The last known reason stays, so that it is not said anew with each attempt.
+      gap.why = reason || gap.why;
+      status(`Disconnected since ${clock(gap.from)}${gap.why ? ` (${gap.why})` : ""}; trying again`, "lost");
     },
     control(message) {
       if (message.control === "resumed") {
@@ -209,7 +211,7 @@ export default function live(root, [wanted = ""], signal) {
   const timer = setInterval(() => {
     const rate = Math.max(0, total - counted), here = ring.slots.length;
     counted = total;
-    figures.textContent = `${count(rate)} a second · ${total > here ? `the newest ${count(here)} of ${many(total, "event")}` : `${many(here, "event")} here`}`;
+    figures.textContent = `${count(rate)} a second · ${text ? `${count(shown.length)} of ${many(here, "event")} here have this text` : total > here ? `the newest ${count(here)} of ${many(total, "event")}` : `${many(here, "event")} here`}`;
   }, 1000);
   signal.addEventListener("abort", () => { clearInterval(timer); clearTimeout(settle); clearTimeout(typing); rows.close(); line.stop(); });
   if (can("register", "ops")) api("register", { signal }).then(({ types: all }) => { keepsAll = all.every(ty => ty.ttl !== "ephemeral"); }, () => {});

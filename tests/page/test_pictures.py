@@ -23,6 +23,11 @@ def event(n):
 
 
 class Pictures(Page):
+    def setUp(self):
+        super().setUp()
+        self.browser.devtools("Emulation.setScrollbarsHidden", hidden=True)
+        self.addCleanup(self.browser.devtools, "Emulation.setScrollbarsHidden", hidden=False)
+
     def shoot(self, name, page, ready, act=None, hub=None):
         """A page in light and dark, wide and on a phone; `act` is what somebody does there first."""
         browser = self.browser
@@ -75,9 +80,9 @@ class Pictures(Page):
         self.go("streams")
         self.shoot("overview", "overview", ["What needs attention", "Broken", "has failed for"])
         if os.environ.get("PAGE_README"):
-            browser.size(1380, 960)
             self.go("overview")
             browser.sees("has failed for", "up ")
+            browser.size(1380, browser.script("return document.documentElement.scrollHeight"))
             browser.picture(ROOT / "docs/dashboard.png")
         self.shoot("live", "live", ["Live: every type", "Ada"], lambda: browser.sees("a second ·"))
         self.shoot("types", "types", ["campaign:started", "Register this"])
