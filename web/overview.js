@@ -40,14 +40,19 @@ async function surroundings(signal, before) {
 
 /** What is to be changed about the store, or soon will be. */
 function needsOf(store) {
-  const needs = [];
+  const needs = [], wrong = new Map();
   const add = (level, what, text) => needs.push({ level, what, text });
   for (const s of store.servers) {
     const name = `Redis ${s.address}`;
     if (s.error) { add("error", "store", `${name} does not answer: ${s.error}.`); continue; }
     if (s.memory_limit && s.memory_used > NEAR * s.memory_limit) add("warning", "memory", `${name} takes ${size(s.memory_used)} of at most ${size(s.memory_limit)}${s.warnings.some(w => w.setting === "maxmemory-policy") ? "" : "; at the limit sends are refused"}.`);
-    for (const w of s.warnings) add("warning", w.setting, `${name} has ${w.setting} ${w.is}: ${w.risk}.`);
+    for (const w of s.warnings) {
+      const what = `${w.setting} ${w.is}: ${w.risk}`;
+      wrong.set(what, [...(wrong.get(what) || []), name]);
+    }
   }
+  // Masters of a cluster are mostly set up alike, and wrongly alike.
+  for (const [what, who] of wrong) add("warning", what, `${who.length === 1 ? `${who[0]} has` : `${who.length} Redis servers have`} ${what}.`);
   if (store.disk_free !== null && store.disk_free < ROOM) add("warning", "disk", `Only ${size(store.disk_free)} are free on the store's disk; without room sends are refused.`);
   return needs;
 }

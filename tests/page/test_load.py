@@ -57,6 +57,36 @@ class Load(Page):
         self.assertLess(last["nodes"], 500)
         self.assertLessEqual(last["height"], 5500 * 32)
 
+    def test_going_from_page_to_page_leaves_nothing_behind(self):
+        browser, hub = self.browser, self.hub
+        hub.register("a:b", streams=[self.hook.stream("hook")])
+        hub.send_many([("a:b", n) for n in range(50)])
+        self.go("overview")
+        browser.sees("What needs attention")
+        pages = ["live", "types", "types/new", "streams", "streams/a%3Ab/hook", "feed", "nodes", "overview"]
+
+        def round_trip():
+            for page in pages:
+                browser.script("location.hash = arguments[0]", f"#/{page}")
+                until(f"the page {page}", lambda: browser.script(
+                    "return document.getElementById('page')?.className === arguments[0]", page.split("/")[0]))
+                self.shown(page)
+
+        def counted():
+            browser.script("gc()")
+            found = browser.devtools("Memory.getDOMCounters")
+            return found["nodes"], found["jsEventListeners"]
+        for _ in range(3):
+            round_trip()
+        nodes, listeners = counted()
+        for _ in range(10):
+            round_trip()
+        after, heard = counted()
+        print(f"\nten times through all pages: {nodes} -> {after} nodes, {listeners} -> {heard} listeners")
+        self.assertLess(after, nodes + 500)
+        self.assertLess(heard, listeners + 50)
+        until("no session to be left", lambda: hub.call("GET", "/api/events/overview")["now"]["sessions"] == 0)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -79,6 +79,22 @@ class Types(Page):
         until("what the hub says", lambda: sorted(at for at, _ in browser.script(WRONG)) == ["/streams/0/mailbox", "/streams/0/retry/first"])
         self.assertTrue(browser.script("return document.querySelector('details').open"))
 
+    def test_a_stream_to_rabbitmq_has_its_own_fields(self):
+        browser, hub = self.browser, self.hub
+        self.go("types/new/to:rabbit")
+        browser.fill("Kept for", "1day")
+        browser.click("Add a stream")
+        browser.fill("Source", "rabbit")
+        browser.gone("URI")
+        browser.click("Register", "//main")
+        until("what is missing", lambda: sorted(at for at, _ in browser.script(WRONG)) == ["/streams/0/exchange", "/streams/0/routingKey"])
+        browser.fill("Exchange", "campaigns")
+        browser.fill("Routing key", "end-budget")
+        browser.click("Register", "//main")
+        browser.sees("to:rabbit is registered", "1 day")
+        stream = hub.call("GET", "/api/events/register/to:rabbit")["streams"][0]
+        self.assertEqual((stream["source"], stream["exchange"], stream["routingKey"]), ("rabbit", "campaigns", "end-budget"))
+
     def test_what_a_registration_takes_away_is_asked_about_first(self):
         browser, hub, hook = self.browser, self.hub, self.hook
         hub.register("a:b", "7days", [hook.stream("keeps"), hook.stream("goes")])
