@@ -1,6 +1,6 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis redis demo test test-api test-cluster test-page chaos fuzz fmt lint deny ci check-deploy check-alerts \
+.PHONY: help run run-redis redis demo test test-api test-cluster test-page picture chaos fuzz fmt lint deny ci check-deploy check-alerts \
 	bench bench-send bench-deliver bench-backlog bench-live bench-feed bench-scale
 
 HUB_URL ?= http://127.0.0.1:8080
@@ -37,10 +37,14 @@ test-cluster: ## Failover, resharding and Sentinel under load, and both over TLS
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
 	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
 
-test-page: ## The dashboard in a real browser (Chromium); pictures of its pages go to target/screenshots
-	@scripts/install.sh chromium=chromium chromedriver=chromium-driver python3=python3
+test-page: ## The dashboard in a real browser (Chromium); pictures of its pages go to target/screenshots; PAGE_TESTS="-k overview"
+	@scripts/install.sh chromium=chromium chromedriver=chromium-driver python3=python3 redis-server=redis-server
 	cargo build --locked
-	python3 tests/page/test_page.py
+	scripts/axe.sh
+	PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover -v -s tests/page $(PAGE_TESTS)
+
+picture: ## Take the README's picture of the dashboard anew; a quarter of an hour
+	PAGE_README=1 PAGE_HISTORY=930 $(MAKE) test-page PAGE_TESTS="-k busy_hub"
 
 chaos: ## Run the fault program of `make test` longer: CHAOS_EVENTS, CHAOS_FAULTS, CHAOS_SEED (random unless given)
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base

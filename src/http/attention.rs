@@ -47,8 +47,8 @@ fn of_stream(stream: &StreamView, max_backlog: u64, all: &mut Vec<Need>) {
     let waiting = match (counts.backlog, stream.oldest) {
         (0, _) => "nothing waits".to_owned(),
         (1, Some(age)) => format!("1 event waits, for {}", words(age)),
-        (n, Some(age)) => format!("{n} events wait, the oldest for {}", words(age)),
-        (n, None) => format!("{n} events wait"),
+        (n, Some(age)) => format!("{} events wait, the oldest for {}", grouped(n), words(age)),
+        (n, None) => format!("{} events wait", grouped(n)),
     };
     let mut add = |broken, what, text| {
         let stream = Some((stream.ty.clone(), stream.key.name.to_string()));
@@ -58,7 +58,7 @@ fn of_stream(stream: &StreamView, max_backlog: u64, all: &mut Vec<Need>) {
         StreamState::Failing => {
             let since = stream.failing_since.map_or_else(String::new, |at| format!(" since {}", rfc3339(at)));
             let why = stream.last_error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
-            add(true, "stream-failing", format!("Stream {name} fails{since}{why}; {waiting}."));
+            add(true, "stream-failing", format!("Stream {name} has failed{since}{why}; {waiting}."));
         }
         StreamState::Paused => {
             let why = stream.reason.as_deref().unwrap_or("by an operator");
@@ -72,13 +72,30 @@ fn of_stream(stream: &StreamView, max_backlog: u64, all: &mut Vec<Need>) {
         add(
             full,
             "backlog",
-            format!("{} of at most {max_backlog} events wait for stream {name}; {then}.", counts.backlog),
+            format!(
+                "{} of at most {} events wait for stream {name}; {then}.",
+                grouped(counts.backlog),
+                grouped(max_backlog)
+            ),
         );
     }
     if counts.dead > 0 {
-        let (n, are) = (counts.dead, if counts.dead == 1 { "dead letter" } else { "dead letters" });
+        let (n, are) = (grouped(counts.dead), if counts.dead == 1 { "dead letter" } else { "dead letters" });
         add(false, "dead-letters", format!("Stream {name} has {n} {are}: send them again or delete them."));
     }
+}
+
+/// A number with its thousands apart: "4,210".
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A time in words, to its largest unit.
@@ -121,6 +138,12 @@ mod tests {
     }
 
     #[test]
+    fn thousands_stand_apart() {
+        let all = [0, 999, 1000, 4210, 65_536, 1_000_000].map(grouped);
+        assert_eq!(all, ["0", "999", "1,000", "4,210", "65,536", "1,000,000"]);
+    }
+
+    #[test]
     fn what_is_well_needs_nobody() {
         assert!(texts(&stream(StreamState::Active, 799, 0)).is_empty());
         assert!(texts(&stream(StreamState::Draining, 1, 0)).is_empty());
@@ -129,7 +152,7 @@ mod tests {
     #[test]
     fn a_stream_says_since_when_why_and_how_many() {
         let found = texts(&stream(StreamState::Failing, 7, 0));
-        let text = "Stream hook of a:b fails since 2018-02-01T11:12:01.000Z: connection refused; \
+        let text = "Stream hook of a:b has failed since 2018-02-01T11:12:01.000Z: connection refused; \
                     7 events wait, the oldest for 2 minutes.";
         assert_eq!(found, [(true, "stream-failing", text.to_owned())]);
         let found = texts(&stream(StreamState::Paused, 0, 0));

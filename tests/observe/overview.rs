@@ -45,7 +45,7 @@ async fn what_needs_somebody_is_said_in_words(setup: Setup) {
         (&json!("error"), &json!("t:fails"), &json!("hook"))
     );
     let text = failing["text"].as_str().unwrap();
-    assert!(text.starts_with("Stream hook of t:fails fails since 20") && text.contains("out of ink"), "{text}");
+    assert!(text.starts_with("Stream hook of t:fails has failed since 20") && text.contains("out of ink"), "{text}");
     assert!(text.contains("1 event waits"), "{text}");
     assert!(paused["text"].as_str().unwrap().starts_with("Stream held of t:waits is paused, by an operator; 4 events"));
     assert!(backlog["text"].as_str().unwrap().starts_with("4 of at most 5 events wait for stream held"), "{backlog}");

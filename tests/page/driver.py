@@ -80,6 +80,18 @@ class Browser:
     def command(self, method, path, body=None):
         return self.call(method, f"/session/{self.session}{path}", body)
 
+    def before_each_page(self, text):
+        """Runs a script in each page before the page's own; the way to take it back."""
+        found = self.devtools("Page.addScriptToEvaluateOnNewDocument", source=text)["identifier"]
+        return lambda: self.devtools("Page.removeScriptToEvaluateOnNewDocument", identifier=found)
+
+    def clipboard(self):
+        """What a page has put into the clipboard."""
+        origin = self.script("return location.origin")
+        self.devtools("Browser.grantPermissions", origin=origin, permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+        return self.command("POST", "/execute/async", {
+            "script": "const done = arguments[0]; navigator.clipboard.readText().then(done, e => done(String(e)));", "args": []})
+
     def devtools(self, name, **arguments):
         return self.command("POST", "/goog/cdp/execute", {"cmd": name, "params": arguments})
 
@@ -90,7 +102,7 @@ class Browser:
         return self.command("POST", "/execute/sync", {"script": text, "args": list(arguments)})
 
     def size(self, width, height):
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
 
     def colours(self, scheme):
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -125,8 +137,11 @@ class Browser:
         """Clicks the button or link that begins with these words; a dialog, where one is open, hides the rest."""
         def try_it():
             inside = "//dialog[@open]" if self.script("return !!document.querySelector('dialog[open]')") else within
-            xpath = f"{inside}//*[self::button or self::a][starts-with(normalize-space(.), '{words}')]"
-            self.command("POST", f"/element/{self.find(xpath)}/click", {})
+            xpath = f"{inside}//*[self::button or self::a or self::summary][starts-with(normalize-space(.), '{words}')]"
+            found = self.find(xpath)
+            # From under the bar at the top, as a person would.
+            self.script("arguments[0].scrollIntoView({ block: 'center' })", {ELEMENT: found})
+            self.command("POST", f"/element/{found}/click", {})
             return True
         until(f"a button {words!r}", try_it)
 

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -18,8 +19,36 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HUB = os.environ.get("HUB_BINARY", str(ROOT / "target/debug/event-source-api"))
 
 
+class Redis:
+    """A Redis of its own, which keeps nothing on disk unless the settings say so."""
+
+    def __init__(self, **settings):
+        self.folder = tempfile.TemporaryDirectory(prefix="page-redis-")
+        self.port = free_port()
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder.name, "--save", ""]
+        for name, value in settings.items():
+            words += [f"--{name.replace('_', '-')}", value]
+        self.process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
+        until("Redis to listen", lambda: not socket.create_connection(("127.0.0.1", self.port), 1).close())
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}"
+
+    def say(self, words):
+        """Sends it a command and answers the first line of its answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as line:
+            line.sendall(f"{words}\r\n".encode())
+            return line.makefile().readline().strip()
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(30)
+        self.folder.cleanup()
+
+
 class Hub:
-    """A hub with the embedded store in a temporary folder, which outlives restarts."""
+    """A hub, with the embedded store in a temporary folder unless told otherwise, which outlives restarts."""
 
     def __init__(self, **settings):
         self.folder = tempfile.TemporaryDirectory(prefix="page-hub-")
@@ -34,7 +63,7 @@ class Hub:
 
     def start(self):
         env = dict(os.environ, EVENTS__HTTP__BIND=f"127.0.0.1:{self.port}", RUST_LOG="warn", EVENTS__HTTP__SHUTDOWN="1s",
-                   EVENTS__STORE__URL=f"embedded:{self.folder.name}/data", **self.settings)
+                   **{"EVENTS__STORE__URL": f"embedded:{self.folder.name}/data", **self.settings})
         self.log = open(f"{self.folder.name}/log", "ab")
         self.process = subprocess.Popen([HUB], env=env, stdout=self.log, stderr=self.log)
         until("the hub to be ready", lambda: self.call("GET", "/readyz") is not None)
@@ -71,7 +100,7 @@ class Webhook:
     """A receiver that answers what it is told to."""
 
     def __init__(self):
-        self.status, self.bodies = 200, []
+        self.status, self.bodies, self.answer = 200, [], b"out of ink"
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -82,7 +111,7 @@ class Webhook:
                 status = outer.status
                 if status == 200:
                     outer.bodies.append(json.loads(body))
-                answer = b"" if status == 200 else b"out of ink"
+                answer = b"" if status == 200 else outer.answer
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -91,7 +120,10 @@ class Webhook:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 256
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stream(self, name, **more):
@@ -104,7 +136,7 @@ class Webhook:
 
 
 class Sender:
-    """Sends batches at a rate, from a thread, until it is stopped."""
+    """Sends batches at a rate (or as many after so many seconds as a function says), from a thread, until it is stopped."""
 
     def __init__(self, hub, event, rate, step=0.1):
         self.sent, self.over = 0, threading.Event()
@@ -114,7 +146,8 @@ class Sender:
             began, due = time.monotonic(), 0
             while not self.over.wait(step):
                 # By the clock, so that a slow answer does not lower the rate.
-                due = int((time.monotonic() - began) * rate)
+                seconds = time.monotonic() - began
+                due = int(rate(seconds) if callable(rate) else seconds * rate)
                 batch = [event(n) for n in range(self.sent, min(due, self.sent + 1000))]
                 if not batch:
                     continue
