@@ -104,7 +104,7 @@ fn speak<Io: AsyncRead + AsyncWrite + Unpin + 'static>(
         let answer = Service::call(app, req);
         async move { answer.await.map(|answer| http::carry(answer.into(), serving)) }
     });
-    HttpService::build()
+    let http = HttpService::build()
         // So that idle connections do not hold up the end; what `HttpServer` does as well.
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
@@ -117,7 +117,9 @@ fn speak<Io: AsyncRead + AsyncWrite + Unpin + 'static>(
             http::socket::on_connect(io.socket() as &dyn Any, data);
             data.insert(io.turn());
         })
-        .h1(app)
+        .h1(app);
+    // On the heap: whoever spawns it has room for it twice.
+    actix_service::apply_fn_factory(http, |connection, http| Box::pin(Service::call(http, connection)))
 }
 
 /// Those of the addresses that can be listened on: of a name's, one is enough.
