@@ -36,7 +36,9 @@ async function route(focus) {
   let module;
   try { module = await page.load(); } catch {
     // The hub is away; a browser remembers that a module did not load, so only a new page can have it.
-    if (!here.signal.aborted) show(root, h("h1", null, page.name), h("p", { class: "note bad" }, "The hub does not answer. "), h("p", null, h("button", { onclick: () => location.reload() }, "Try again")));
+    if (here.signal.aborted) return;
+    show(root, h("h1", null, page.name), h("p", { class: "note bad" }, "The hub does not answer. "),
+      h("p", null, h("button", { onclick: () => location.reload() }, "Try again")));
     return;
   }
   if (here.signal.aborted) return;
@@ -52,7 +54,8 @@ function refused(root, at) {
   if (session.scopes.length) show(root, h("h1", null, name || "Event Source"), h("p", { class: "card" }, name && allowed().length
     ? `The token ${session.name} is not for this page; its scopes are ${session.scopes.join(", ")}.`
     : [`The token ${session.name} may ${session.scopes.join(", ")} over the API, and there is no page for that: `, h("a", { href: "docs" }, "its documentation"), "."]));
-  else show(root, h("h1", null, "Event Source"), h("div", { class: "card form" }, h("p", null, "Sign in to see this page."), h("p", null, h("button", { class: "main", onclick: enter }, "Sign in…"))));
+  else show(root, h("h1", null, "Event Source"), h("div", { class: "card form" },
+    h("p", null, "Sign in to see this page."), h("p", null, h("button", { class: "main", onclick: enter }, "Sign in…"))));
 }
 
 async function enter() {
@@ -66,7 +69,8 @@ onSignOut(enter);
 // Shortcuts, where nobody types.
 const KEYS = [
   ...PAGES.map(page => [`g ${page.key}`, `Go to ${page.name}`]),
-  ["/", "To the first filter"], ["e", "Find an event by its id"], ["p", "Live: pause and go on"], ["↑ ↓ Enter", "Live: choose an event and open it"], ["d", "Light or dark"], ["?", "This list"], ["Esc", "Close a dialog"],
+  ["/", "To the first filter"], ["e", "Find an event by its id"], ["p", "Live: pause and go on"],
+  ["↑ ↓ Enter", "Live: choose an event and open it"], ["d", "Light or dark"], ["?", "This list"], ["Esc", "Close a dialog"],
 ];
 const help = () => dialog("Keyboard shortcuts", close => parts(
   h("table", { class: "keys" }, h("tbody", null, KEYS.map(([keys, what]) => h("tr", null, h("td", null, keys.split(" ").map(k => [h("kbd", null, k), " "])), h("td", null, what))))),

@@ -21,7 +21,8 @@ export function letters(key, at, signal, after) {
     if (await confirm(`Delete ${many(n, "dead letter")}?`, text, `Delete ${many(n, "dead letter")}`)) await act("DELETE", "", ids, "deleted");
   };
   const all = async n => {
-    if (await confirm(`Send ${many(n, "dead letter")} again?`, `${many(n, "event")} will be due at once for ${key.name}.`, `Send ${many(n, "event")} again`, false)) await act("POST", "/retry", null, "sent again");
+    const text = `${many(n, "event")} will be due at once for ${key.name}.`;
+    if (await confirm(`Send ${many(n, "dead letter")} again?`, text, `Send ${many(n, "event")} again`, false)) await act("POST", "/retry", null, "sent again");
   };
 
   async function refresh(s) {
@@ -30,14 +31,17 @@ export function letters(key, at, signal, after) {
     const page = await api(`${at}/dead?limit=${limit}`, { signal }).catch(error => { if (error.status === 404) return { dead: [] }; throw error; });
     const more = Boolean(href(page.links, "more"));
     const total = s ? s.dead : page.dead.length;
-    const words = s || !more ? count(total) : `${count(total)} and more`;
+    const words = `${count(total)}${s || !more ? "" : " and more"}`;
+    // Of a stream that is gone nobody knows how many there are past those that are shown.
+    const whole = Boolean(s) || !more;
+    const dropShown = () => (whole ? drop(null, total) : drop(page.dead.map(d => d.event.id), total));
+    const showMore = () => { limit = Math.min(1000, limit + 200); attempt(() => refresh(stream)); };
     show(root,
       h("div", { class: "head" }, h("h2", null, `Dead letters (${words})`), page.dead.length ? h("div", { class: "row" },
-        // Of a stream that is gone nobody knows how many there are past those that are shown.
         s ? h("button", { class: "little", onclick: () => all(total) }, `Retry all ${total > 1 ? count(total) : ""}`) : null,
-        h("button", { class: "little danger", onclick: () => (s || !more ? drop(null, total) : drop(page.dead.map(d => d.event.id), total)) }, `Delete ${s || !more ? "all" : "these"} ${total > 1 ? count(total) : ""}`)) : null),
+        h("button", { class: "little danger", onclick: dropShown }, `Delete ${whole ? "all" : "these"} ${total > 1 ? count(total) : ""}`)) : null),
       page.dead.length ? table("Dead letters", ["Event", "Since", "#Attempts", "Reason", ""], page.dead.map(row)) : h("p", { class: "empty" }, "None: nothing was given up."),
-      more ? h("p", { class: "more" }, h("button", { class: "little", onclick: () => { limit = Math.min(1000, limit + 200); attempt(() => refresh(stream)); } }, "Show more"), h("span", { class: "soft small" }, ` The first ${count(page.dead.length)} are shown.`)) : null);
+      more ? h("p", { class: "more" }, h("button", { class: "little", onclick: showMore }, "Show more"), h("span", { class: "soft small" }, ` The first ${count(page.dead.length)} are shown.`)) : null);
   }
   const row = d => keyed(d.event.id, [
     h("button", { class: "id", onclick: () => showEvent(d.event.id) }, d.event.id), stamp(d.since), count(d.attempts), h("span", { class: "err" }, d.last_error), [

@@ -88,6 +88,7 @@ function timeline(event, attempts) {
   return [h("h3", null, "What happened"), h("ol", { class: "timeline" },
     entry(event.created_at, "", "stored"),
     hidden ? h("li", null, h("time"), h("span", { class: "soft" }, `${count(hidden)} attempts before these`)) : null,
-    attempts.slice(hidden).map(a => entry(a.at, a.outcome, h("b", null, a.stream), ` ${a.outcome} after ${span(a.duration_ms)}`, a.status && !a.error ? `, ${a.status}` : "", a.error ? h("span", { class: "err" }, a.error) : null)),
+    attempts.slice(hidden).map(a => entry(a.at, a.outcome,
+      h("b", null, a.stream), ` ${a.outcome} after ${span(a.duration_ms)}`, a.status && !a.error ? `, ${a.status}` : "", a.error ? h("span", { class: "err" }, a.error) : null)),
     event.streams.filter(s => s.next_attempt_at).map(s => entry(s.next_attempt_at, "next", h("b", null, s.name), " is tried next")))];
 }

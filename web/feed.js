@@ -48,14 +48,17 @@ export default function feed(root, _, signal) {
   function draw(page, who, lag) {
     const self = href(page.links, "self") || here;
     const [, unit, from] = self.match(/feed\/([^/]+)\/([^/?]+)/) || [];
-    const step = (rel, words, sign) => { const to = href(page.links, rel); return h("button", { type: "button", disabled: !to, onclick: () => go(to) }, sign?.before || "", words, sign?.after || ""); };
+    const step = (rel, words) => {
+      const to = href(page.links, rel);
+      return h("button", { type: "button", disabled: !to, onclick: () => go(to) }, words);
+    };
     const name = `${unit[0].toUpperCase()}${unit.slice(1)} from ${stamp(decodeURIComponent(from)).slice(0, 19)}`;
     told.textContent = `${name}: ${many(page.events.length, "event")}`;
     show(out,
       lag ? lagOf(who, lag) : null,
       h("section", { class: "card flush", "aria-label": "Events" },
         h("div", { class: "head" }, h("h2", null, name),
-          h("div", { class: "row" }, step("prev", "Before", { before: "← " }), step("current", "Now"), step("next", "After", { after: " →" }),
+          h("div", { class: "row" }, step("prev", "← Before"), step("current", "Now"), step("next", "After →"),
             h("button", { type: "button", class: "quiet", onclick: () => copy(curl(here), "The command") }, "Copy as curl"))),
         page.events.length ? table("Events", who ? ["Created", "Type", "Payload", "Id", ""] : ["Created", "Type", "Payload", "Id"], page.events.map(e => row(e, who)))
           : h("p", { class: "empty" }, who ? "Nothing here for this client." : "No event in this slice."),
@@ -74,16 +77,20 @@ export default function feed(root, _, signal) {
     const cells = [h("span", { class: "num", title: e.created_at }, millis(e.created_at)), h("b", null, e.type), h("code", { class: "cut" }, text.length > 140 ? `${text.slice(0, 140)}…` : text),
       h("button", { type: "button", class: "id", onclick: () => showEvent(e.id) }, e.id)];
     if (who) cells.push(e.processed_at
-      ? [h("span", { class: "small soft" }, `processed ${stamp(e.processed_at).slice(5, 19)} `), h("button", { type: "button", class: "little", onclick: () => mark(e, who, "DELETE") }, "Take back", h("span", { class: "hide" }, ` the mark of ${e.id}`))]
+      ? [h("span", { class: "small soft" }, `processed ${stamp(e.processed_at).slice(5, 19)} `),
+        h("button", { type: "button", class: "little", onclick: () => mark(e, who, "DELETE") }, "Take back", h("span", { class: "hide" }, ` the mark of ${e.id}`))]
       : h("button", { type: "button", class: "little", onclick: () => mark(e, who, "PUT") }, "Mark processed", h("span", { class: "hide" }, `: ${e.id}`)));
     return keyed(e.id, cells);
   };
 
   root.append(head("Feed", "Stored events, slice by slice.", can("feed") ? h("button", { type: "button", onclick: findEvent }, "Find an event") : null),
     h("form", { class: "card filter", onsubmit: event => { event.preventDefault(); begin(); } },
-      h("div", { class: "field tight" }, h("label", { for: "feed-slice" }, "Slice"), slice), h("datalist", { id: "slices" }, ["minute", "15minutes", "hour", "6hours", "day", "week", "month"].map(v => h("option", { value: v }))),
-      h("div", { class: "field" }, h("label", { for: "feed-at" }, h("span", null, "At"), h("small", null, "empty: now")), at), h("div", { class: "field" }, h("label", { for: "feed-types" }, "Types"), types),
-      h("div", { class: "field" }, h("label", { for: "feed-client" }, "As client"), client), h("div", { class: "field tight" }, h("label", { for: "feed-status" }, "Show"), status), h("button", { class: "main" }, "Show")),
+      h("div", { class: "field tight" }, h("label", { for: "feed-slice" }, "Slice"), slice),
+      h("datalist", { id: "slices" }, ["minute", "15minutes", "hour", "6hours", "day", "week", "month"].map(v => h("option", { value: v }))),
+      h("div", { class: "field" }, h("label", { for: "feed-at" }, h("span", null, "At"), h("small", null, "empty: now")), at),
+      h("div", { class: "field" }, h("label", { for: "feed-types" }, "Types"), types),
+      h("div", { class: "field" }, h("label", { for: "feed-client" }, "As client"), client),
+      h("div", { class: "field tight" }, h("label", { for: "feed-status" }, "Show"), status), h("button", { class: "main" }, "Show")),
     wrong, told, out);
   slice.onchange = status.onchange = begin;
   begin();

@@ -211,7 +211,8 @@ export default function live(root, [wanted = ""], signal) {
   const timer = setInterval(() => {
     const rate = Math.max(0, total - counted), here = ring.slots.length;
     counted = total;
-    figures.textContent = `${count(rate)} a second · ${text ? `${count(shown.length)} of ${many(here, "event")} here have this text` : total > here ? `the newest ${count(here)} of ${many(total, "event")}` : `${many(here, "event")} here`}`;
+    const kept = total > here ? `the newest ${count(here)} of ${many(total, "event")}` : `${many(here, "event")} here`;
+    figures.textContent = `${count(rate)} a second · ${text ? `${count(shown.length)} of ${many(here, "event")} here have this text` : kept}`;
   }, 1000);
   signal.addEventListener("abort", () => { clearInterval(timer); clearTimeout(settle); clearTimeout(typing); rows.close(); line.stop(); });
   if (can("register", "ops")) api("register", { signal }).then(({ types: all }) => { keepsAll = all.every(ty => ty.ttl !== "ephemeral"); }, () => {});

@@ -45,7 +45,10 @@ function needsOf(store) {
   for (const s of store.servers) {
     const name = `Redis ${s.address}`;
     if (s.error) { add("error", "store", `${name} does not answer: ${s.error}.`); continue; }
-    if (s.memory_limit && s.memory_used > NEAR * s.memory_limit) add("warning", "memory", `${name} takes ${size(s.memory_used)} of at most ${size(s.memory_limit)}${s.warnings.some(w => w.setting === "maxmemory-policy") ? "" : "; at the limit sends are refused"}.`);
+    if (s.memory_limit && s.memory_used > NEAR * s.memory_limit) {
+      const then = s.warnings.some(w => w.setting === "maxmemory-policy") ? "" : "; at the limit sends are refused";
+      add("warning", "memory", `${name} takes ${size(s.memory_used)} of at most ${size(s.memory_limit)}${then}.`);
+    }
     for (const w of s.warnings) {
       const what = `${w.setting} ${w.is}: ${w.risk}`;
       wrong.set(what, [...(wrong.get(what) || []), name]);
@@ -63,6 +66,8 @@ function draw(root, o, needs, { nodes }) {
   const streams = states.length === 1 ? `${states[0][1] > 1 ? "all " : ""}${states[0][0]}` : states.map(([state, n]) => `${count(n)} ${state}`).join(", ");
   // What is counted, not timed, is known as of now.
   const counted = [...all, { at: o.at, backlog: now.backlog, sessions: now.sessions }].slice(-181);
+  const oldest = now.oldest_age_ms ? `, the oldest for ${span(now.oldest_age_ms)}` : "";
+  const waiting = now.backlog ? `${now.backlog === 1 ? "event waits" : "events wait"}${oldest}` : "nothing waits";
   const self = nodes?.find(n => n.self);
   const about = [`Version ${o.version}`, self ? `up ${span(Date.now() - Date.parse(self.since))}` : null, `${many(now.accepted, "event")} accepted`, `${count(now.delivered)} delivered`];
   show(root,
@@ -75,14 +80,17 @@ function draw(root, o, needs, { nodes }) {
     h("div", { class: "grid tiles" },
       tile("Events", figure(last.accepted), "a second", all, [{ name: "accepted", of: s => s.accepted }, { name: "discarded", of: s => s.discarded, kind: "b" }], figure),
       tile("Deliveries", figure(last.delivered), "a second", all, [{ name: "delivered", of: s => s.delivered }, { name: "failed", of: s => s.failed, kind: "bad" }], figure),
-      tile("Backlog", count(now.backlog), now.backlog ? `${now.backlog === 1 ? "event waits" : "events wait"}${now.oldest_age_ms ? `, the oldest for ${span(now.oldest_age_ms)}` : ""}` : "nothing waits", counted, [{ name: "waiting", of: s => s.backlog }], count),
-      tile("Commit latency", figure(last.commit_p50_ms), "ms, the median", all, [{ name: "median", of: s => s.commit_p50_ms }, { name: "99 of 100", of: s => s.commit_p99_ms, kind: "b" }], v => (v === null ? "–" : `${figure(v)} ms`)),
+      tile("Backlog", count(now.backlog), waiting, counted, [{ name: "waiting", of: s => s.backlog }], count),
+      tile("Commit latency", figure(last.commit_p50_ms), "ms, the median", all,
+        [{ name: "median", of: s => s.commit_p50_ms }, { name: "99 of 100", of: s => s.commit_p99_ms, kind: "b" }], v => (v === null ? "–" : `${figure(v)} ms`)),
       tile("Live sessions", count(now.sessions), "open", counted, [{ name: "open", of: s => s.sessions }], count),
       h("section", { class: "card tile", "aria-label": "Streams" }, h("h2", null, "Streams"),
         h("p", { class: "big" }, count(Object.values(now.streams).reduce((a, b) => a + b, 0)), h("small", null, streams || "none registered")),
-        h("dl", { class: "facts" }, fact("Requests now", count(now.in_flight)), fact("Failed attempts", count(now.failed)), fact("Dead letters", count(now.dead)), fact("Discarded", count(now.discarded))),
+        h("dl", { class: "facts" }, fact("Requests now", count(now.in_flight)), fact("Failed attempts", count(now.failed)),
+          fact("Dead letters", count(now.dead)), fact("Discarded", count(now.discarded))),
         h("p", { class: "row" }, h("a", { href: "#/streams" }, "All streams"), h("a", { href: "#/types" }, "All types")))),
-    h("p", { class: "soft small" }, "Everything here comes from the API: ", h("a", { href: "docs" }, "its documentation"), ", ", h("a", { href: "openapi.json" }, "OpenAPI"), ", ", h("a", { href: "metrics" }, "metrics"), "."));
+    h("p", { class: "soft small" }, "Everything here comes from the API: ", h("a", { href: "docs" }, "its documentation"), ", ",
+      h("a", { href: "openapi.json" }, "OpenAPI"), ", ", h("a", { href: "metrics" }, "metrics"), "."));
 }
 function need(n) {
   const to = n.to || (n.stream ? `#/streams/${enc(n.type)}/${enc(n.stream)}` : null);

@@ -51,10 +51,15 @@ export default async function stream(root, key, signal) {
   }
 
   async function end(s) {
-    const text = [`It takes no new events. ${s.backlog === 1 ? "The 1 event that waits" : `The ${many(s.backlog, "event")} that wait`} for it ${s.backlog === 1 ? "becomes a dead letter" : "become dead letters"} at once.`];
+    const text = [s.backlog === 1 ? "It takes no new events. The 1 event that waits for it becomes a dead letter at once."
+      : `It takes no new events. The ${many(s.backlog, "event")} that wait for it become dead letters at once.`];
     if (s.dead) text.push(`The ${many(s.dead, "dead letter")} there ${s.dead === 1 ? "is" : "are"} ${s.dead === 1 ? "stays" : "stay"}.`);
     if (!await confirm(`Delete the stream ${s.name} of ${s.type}?`, text, `Delete ${s.name}`)) return;
-    await attempt(async () => { const { count: n } = await api(at, { method: "DELETE" }); say(`${s.name} is deleted; ${many(n, "event")} became ${n === 1 ? "a dead letter" : "dead letters"}.`); await refresh(); });
+    await attempt(async () => {
+      const { count: n } = await api(at, { method: "DELETE" });
+      say(`${s.name} is deleted; ${many(n, "event")} became ${n === 1 ? "a dead letter" : "dead letters"}.`);
+      await refresh();
+    });
   }
   every(2500, signal, refresh);
 }
@@ -65,7 +70,9 @@ function attempts(at, signal) {
   const only = h("input", { type: "checkbox", id: "failures", onchange: () => { failures = only.checked; draw(); } });
   const body = h("div");
   const root = h("section", { class: "card flush", "aria-label": "Attempts" },
-    h("div", { class: "head" }, h("div", null, h("h2", null, "Attempts"), h("p", { class: "soft small" }, "Every failure, and one success a second; the newest first.")), h("label", { class: "check", for: "failures" }, only, " Failures only")), body);
+    h("div", { class: "head" },
+      h("div", null, h("h2", null, "Attempts"), h("p", { class: "soft small" }, "Every failure, and one success a second; the newest first.")),
+      h("label", { class: "check", for: "failures" }, only, " Failures only")), body);
   function draw() {
     const shown = all.filter(a => !failures || a.error).slice(0, SHOWN);
     show(body, shown.length ? table("Attempts", ["At", "Outcome", "#Status", "#Took", "Event", "Error"], shown.map(a => keyed(`${a.event_id} ${a.at}`, [
@@ -109,7 +116,8 @@ function replay(key, at, after) {
         const { count: n } = await api(`${at}/replay`, { method: "POST", body: { ...range, dry_run: true } });
         showErrors(form, [], left);
         if (!n) { say("Nothing to deliver again: no stored event is in this range, or all of them wait already."); return; }
-        if (!await confirm(`Deliver ${many(n, "event")} again?`, `${many(n, "stored event")} from ${stamp(range.from)} to ${stamp(range.to)} will be delivered to ${key.name} again, whether or not it has had ${n === 1 ? "it" : "them"}.`, `Deliver ${many(n, "event")}`, false)) return;
+        const text = `${many(n, "stored event")} from ${stamp(range.from)} to ${stamp(range.to)} will be delivered to ${key.name} again, whether or not it has had ${n === 1 ? "it" : "them"}.`;
+        if (!await confirm(`Deliver ${many(n, "event")} again?`, text, `Deliver ${many(n, "event")}`, false)) return;
         const done = await api(`${at}/replay`, { method: "POST", body: range });
         say(`${many(done.count, "event")} queued again.`);
         after();

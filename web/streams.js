@@ -20,7 +20,10 @@ export function throughput() {
     return rate;
   };
 }
-export const mailbox = s => h("span", { class: "box" }, h("meter", { min: 0, max: s.mailbox.limit, high: s.mailbox.limit * .9, value: s.mailbox.length, "aria-label": `Mailbox of ${s.name}` }), " ", h("span", { class: "small" }, `${count(s.mailbox.length)} / ${count(s.mailbox.limit)}`));
+/** How full its mailbox is. */
+export const mailbox = s => h("span", { class: "box" },
+  h("meter", { min: 0, max: s.mailbox.limit, high: s.mailbox.limit * .9, value: s.mailbox.length, "aria-label": `Mailbox of ${s.name}` }), " ",
+  h("span", { class: "small" }, `${count(s.mailbox.length)} / ${count(s.mailbox.limit)}`));
 
 /** The button that pauses or resumes a stream, and calls `after`. */
 export function switchOf(s, after) {

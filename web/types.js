@@ -41,11 +41,12 @@ export default function types(root, [what, name], signal) {
           can("register") ? h("a", { class: "button little", href: `#/types/new/${enc(d.type)}` }, "Register this", h("span", { class: "hide" }, `: ${d.type}`)) : ""])))
           : h("p", { class: "empty" }, "Nothing was discarded.")) : null);
   }
+  const way = (ty, s) => (can("ops") ? h("a", { class: "sub", href: `#/streams/${enc(ty.type)}/${enc(s.name)}` }, s.name) : h("span", { class: "sub" }, s.name));
   const row = (ty, counts) => keyed(ty.type, [
     can("live") ? h("a", { href: `#/live/${enc(ty.type)}`, title: "Watch its events as they come" }, h("b", null, ty.type)) : h("b", null, ty.type),
     kept(ty.ttl),
     ...(counts ? [figure(rate.of(ty.type)), count(counts.accepted[ty.type] || 0)] : []),
-    ty.streams.length ? ty.streams.map(s => (can("ops") ? h("a", { class: "sub", href: `#/streams/${enc(ty.type)}/${enc(s.name)}` }, s.name) : h("span", { class: "sub" }, s.name))) : h("span", { class: "soft" }, "none"),
+    ty.streams.length ? ty.streams.map(s => way(ty, s)) : h("span", { class: "soft" }, "none"),
     [can("send") ? h("button", { class: "little", onclick: () => sendTest(ty.type) }, "Send test", h("span", { class: "hide" }, ` event of ${ty.type}`)) : null,
       can("register") ? [h("a", { class: "button little", href: `#/types/edit/${enc(ty.type)}` }, "Edit", h("span", { class: "hide" }, ` ${ty.type}`)),
         h("button", { class: "little danger", onclick: () => remove(ty, refresh) }, "Delete", h("span", { class: "hide" }, ` ${ty.type}`))] : null],
@@ -72,14 +73,15 @@ function rates() {
 async function remove(ty, refresh) {
   const text = [`Events of ${ty.type} that are sent from now on are discarded. Stored ones stay readable for their lifetime (${kept(ty.ttl)}).`];
   if (ty.streams.length) {
-    let waits = "what waits for them";
+    let waits = `what waits for ${ty.streams.length === 1 ? "it" : "them"}`;
     if (can("ops")) {
       const all = await attempt(() => Promise.all(ty.streams.map(s => api(`streams/${enc(ty.type)}/${enc(s.name)}`))));
       if (!all) return;
       const n = all.reduce((sum, s) => sum + s.backlog, 0);
       waits = `the ${many(n, "event")} that ${n === 1 ? "waits" : "wait"} for ${all.length === 1 ? "it" : "them"}`;
     }
-    text.push(`Its ${ty.streams.length === 1 ? `stream ${ty.streams[0].name} still delivers` : `${ty.streams.length} streams still deliver`} ${waits}, and then ${ty.streams.length === 1 ? "is" : "are"} gone.`);
+    text.push(ty.streams.length === 1 ? `Its stream ${ty.streams[0].name} still delivers ${waits}, and then is gone.`
+      : `Its ${ty.streams.length} streams still deliver ${waits}, and then are gone.`);
   }
   if (await confirm(`Delete the type ${ty.type}?`, text, `Delete ${ty.type}`)) {
     await attempt(async () => { await api(`register/${enc(ty.type)}`, { method: "DELETE" }); say(`${ty.type} is deleted.`); });

@@ -120,7 +120,7 @@ class Tokens(Page):
         self.assertNotIn("Discarded", browser.text())
         self.assertEqual(set(self.buttons()), {"Register a type", "Edit mail:sent", "Delete mail:sent", "Edit shop:order", "Delete shop:order"})
         browser.click("Delete", "//tr[contains(., 'shop:order')]")
-        browser.sees("Its stream ship still delivers what waits for them, and then is gone")
+        browser.sees("Its stream ship still delivers what waits for it, and then is gone")
         browser.click("Cancel")
         self.assertEqual(browser.errors(), [], "nothing is asked for that would be refused")
 
