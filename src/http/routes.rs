@@ -20,6 +20,8 @@ use std::rc::Rc;
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let scope = web::scope("").wrap(from_fn(admission::admit)).wrap(from_fn(request::around));
     cfg.service(scope.configure(resources).default_service(web::to(nowhere)));
+    // What is no path at all: `OPTIONS *`.
+    cfg.default_service(web::to(nowhere));
 }
 
 fn resources(cfg: &mut web::ServiceConfig) {
