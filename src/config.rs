@@ -126,14 +126,31 @@ impl Settings {
         let merged = tree(builder.build())?;
         let raw: Raw = serde_path_to_error::deserialize(merged).map_err(|e| {
             let path = e.path().to_string();
-            BadSetting::new(if path == "." { "settings" } else { &path }, e.inner())
+            BadSetting::new(if path == "." { "settings" } else { &path }, without_value(&e.inner().to_string()))
         })?;
         raw.check()
     }
 }
 
 fn tree(built: Result<Config, config::ConfigError>) -> Result<Value, BadSetting> {
-    built.and_then(Config::try_deserialize).map_err(|e| BadSetting::new("--config", e))
+    built.and_then(Config::try_deserialize).map_err(|e| BadSetting::new("--config", without_excerpt(&e.to_string())))
+}
+
+/// What is wrong with a file, without the lines of it that the parser shows: a password may stand there, and this line in
+/// a log.
+fn without_excerpt(error: &str) -> String {
+    let shown = |line: &&str| !line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    error.lines().filter(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// What is wrong with a value, without the value, for the same reason, and in words of the settings.
+fn without_value(error: &str) -> String {
+    let expected = error.rsplit_once(", expected ").filter(|(found, _)| found.contains("type: string "));
+    let plain = expected.map(|(_, expected)| format!("invalid type: a string, expected {expected}"));
+    match plain.as_deref().unwrap_or(error).split_once("struct Raw") {
+        Some((before, _)) => format!("{before}a table"),
+        None => plain.unwrap_or_else(|| error.to_owned()),
+    }
 }
 
 /// A variable's text, read as what the default at its place is: a list, a table, a number or a switch.
@@ -198,6 +215,29 @@ mod tests {
         assert_eq!(s.store_url, StoreUrl::Redis("redis://127.0.0.1:6379".into()));
         assert_eq!(s.streams.brokers["billing"], "amqps://mq.example/v");
         assert!(s.streams.webhook_deny.is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.toml");
+        for (text, said) in [
+            ("[rabbit]\nurl = \"amqp://u:SECRET@h\n", "at line 2"),
+            ("[store]\nurl = redis://:SECRET@h\n", "at line 2"),
+            ("[rabbit]\nurl = \"a\"\nurl = \"amqp://u:SECRET@h\"\n", "duplicate key"),
+            ("[auth]\ntokens = [\"SECRET\"]\n", "auth.tokens[0]: invalid type: a string, expected a table"),
+            ("auth = \"SECRET, expected\"\n", "auth: invalid type: a string, expected a table"),
+            ("[[auth.tokens]]\nname = \"a\"\nsha256 = \"x\"\nscopes = \"SECRET\"\n", "expected a sequence"),
+            ("[[auth.tokens]]\nname = \"a\"\nsha256 = \"SECRET\"\nscopes = [\"send\"]\n", "auth.tokens[0].sha256"),
+            ("[store]\nurl = \"redis://:SECRET@h:bad\"\n", "store.url"),
+            ("[rabbit]\nurl = \"http://u:SECRET@h\"\n", "rabbit.url"),
+            ("[http]\npublic_url = \"https://u:SECRET@h\"\n", "http.public_url"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = Settings::load(Some(&file), []).unwrap_err().to_string();
+            assert!(error.contains(said) && !error.contains("SECRET") && !error.contains('\n'), "{text}: {error}");
+        }
+        assert_eq!(with(&[("EVENTS__AUTH__TOKENS", "SECRET")]).unwrap_err().to_string().find("SECRET"), None);
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn a_session_stays_with_its_token_as_it_was() {
     assert!(open.is_good() && !a.is_good());
 }
 
-#[actix_web::test]
+#[actix::test]
 async fn a_session_hears_of_its_end_at_once() {
     let access = Arc::new(Access::new(vec![token("a"), token("b")]));
     let (of_a, of_b) = (access.find("a").unwrap(), access.find("b").unwrap());

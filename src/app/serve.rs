@@ -14,6 +14,7 @@ use actix_tls::accept::TlsError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
+use futures_util::TryFutureExt;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::any::Any;
@@ -102,7 +103,7 @@ fn speak<Io: AsyncRead + AsyncWrite + Unpin + 'static>(
     let app = actix_service::apply_fn_factory(app, |req: Request, app| {
         let serving = req.conn_data::<Rc<Turn>>().map(|turn| Rc::clone(turn).begin());
         let answer = Service::call(app, req);
-        async move { answer.await.map(|answer| http::carry(answer.into(), serving)) }
+        answer.map_ok(|answer| http::carry(answer.into(), serving))
     });
     let http = HttpService::build()
         // So that idle connections do not hold up the end; what `HttpServer` does as well.

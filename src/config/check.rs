@@ -145,6 +145,10 @@ fn public_url(text: &str) -> Result<Option<String>, BadSetting> {
     let plain = url::Url::parse(text).ok().filter(|u| {
         matches!(u.scheme(), "http" | "https") && u.has_host() && u.query().is_none() && u.fragment().is_none()
     });
+    // Links are made of it, for everybody.
+    if plain.as_ref().is_some_and(|u| !u.username().is_empty() || u.password().is_some()) {
+        return Err(BadSetting::new("http.public_url", "must hold no user and no password"));
+    }
     plain.map(|u| Some(u.as_str().trim_end_matches('/').to_owned())).ok_or_else(|| {
         BadSetting::new("http.public_url", format!("'{text}' is not an http or https URL without query and fragment"))
     })

@@ -86,5 +86,8 @@ async fn connections_survive_what_they_can() {
     let answer =
         exchange(&mut one, b"GET http://named.localhost:81/api/events HTTP/1.1\r\nHost: localhost\r\n\r\n", "]}").await;
     assert!(answer.contains("http://named.localhost:81/api/events/"), "{answer}");
+    // No path at all, and still a problem.
+    let answer = exchange(&mut one, b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", "}").await;
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("application/problem+json"), "{answer}");
     server.stop(false).await;
 }
