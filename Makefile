@@ -95,5 +95,6 @@ bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, few
 	bench/marks.sh
 
 bench-scale: ## What an event costs at each part with 1, 2 and 4 hubs, and with 1 and 3 masters of a Redis Cluster
-	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl rabbitmq-server=rabbitmq-server epmd=erlang-base
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl rabbitmq-server=rabbitmq-server epmd=erlang-base \
+		ss=iproute2
 	bench/scale.sh
