@@ -33,7 +33,7 @@ test-api: ## Let Schemathesis ask a hub everything in its OpenAPI document; some
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install.sh python3-venv-module=python3-venv
 	scripts/test-api.sh
 
-test-cluster: ## Failover, resharding and Sentinel under load, and both over TLS; a few minutes
+test-cluster: ## Failover, resharding, Sentinel, rolling restart under load; TLS; a few minutes
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
 	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
 
