@@ -33,7 +33,7 @@ test-api: ## Let Schemathesis ask a hub everything in its OpenAPI document; some
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install.sh python3-venv-module=python3-venv
 	scripts/test-api.sh
 
-test-cluster: ## Failover, resharding and Sentinel under load, and both over TLS; a few minutes
+test-cluster: ## Failover, resharding, Sentinel, rolling restart under load; TLS; a few minutes
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools
 	cargo test --locked --features cluster-tests --test cluster -- --test-threads=2
 
@@ -99,5 +99,6 @@ bench-feed: ## Feeds of 100 and 1000 events and a 304 against a bare server, few
 	bench/marks.sh
 
 bench-scale: ## What an event costs at each part with 1, 2 and 4 hubs, and with 1 and 3 masters of a Redis Cluster
-	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl rabbitmq-server=rabbitmq-server epmd=erlang-base
+	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools curl=curl rabbitmq-server=rabbitmq-server epmd=erlang-base \
+		ss=iproute2
 	bench/scale.sh

@@ -34,6 +34,8 @@ fn now_us() -> u64 {
 struct Figures {
     sessions: Cell<usize>,
     received: Cell<u64>,
+    /// What they and everything around them took, from when the sessions were open.
+    bytes: Cell<u64>,
     /// Microseconds of each delivery.
     took: RefCell<Vec<u32>>,
 }
@@ -105,8 +107,8 @@ impl Session {
         }
     }
 
-    /// Shows the messages that have come, then waits for more.
-    async fn read(&mut self, mut show: impl FnMut(&[u8])) -> std::io::Result<()> {
+    /// Shows the messages that have come, then waits for more; how many bytes these are.
+    async fn read(&mut self, mut show: impl FnMut(&[u8])) -> std::io::Result<u64> {
         while let Some((payload, next)) = frame(&self.buffer[self.from..self.filled]) {
             let kind = self.buffer[self.from] & 0x0f;
             let payload = &self.buffer[self.from + payload.start..self.from + payload.end];
@@ -133,7 +135,7 @@ impl Session {
             return Err(Error::other("the connection has ended"));
         }
         self.filled += read;
-        Ok(())
+        Ok(read as u64)
     }
 }
 
@@ -144,7 +146,8 @@ async fn listen(plan: Rc<Plan>, figures: Rc<Figures>) -> std::io::Result<()> {
     figures.sessions.set(figures.sessions.get() + 1);
     loop {
         let now = now_us();
-        session.read(|message| received(message, now, &figures)).await?;
+        let read = session.read(|message| received(message, now, &figures)).await?;
+        figures.bytes.set(figures.bytes.get() + read);
     }
 }
 
@@ -252,7 +255,7 @@ async fn run(plan: Plan) -> std::io::Result<()> {
     let What::Rate(rate) = plan.what else {
         writeln!(std::io::stdout(), "open {}", figures.sessions.get())?;
         tokio::time::sleep(Duration::from_secs(plan.seconds)).await;
-        writeln!(std::io::stdout(), "received {}", figures.received.get())?;
+        writeln!(std::io::stdout(), "received {}\nbytes {}", figures.received.get(), figures.bytes.get())?;
         return failed.take().map_or(Ok(()), Err);
     };
     let (done, mut published) = tokio::sync::oneshot::channel();

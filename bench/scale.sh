@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures what an event costs at each part: processor time of hubs and Redis for one that is sent, delivered to a webhook
-# or RabbitMQ, or pushed to a session; bytes at rest in Redis; bytes between hubs and Redis; memory of a session; and
-# what a hub costs that has nothing to do. With 1, 2 and 4 hubs on one Redis, and with 1 and 3 masters of a Redis Cluster.
+# or RabbitMQ, or pushed to a session; bytes at rest in Redis; bytes on the wire between hubs and Redis, receivers, the
+# broker and sessions; memory of a session; and what a hub costs that has nothing to do. With 1, 2 and 4 hubs on one Redis, and with 1 and 3 masters of a Redis Cluster.
 #
 #   bench/scale.sh [nodes|rest|rabbit|masters]...
 #   ROUNDS=3 SECONDS_EACH=4 COUNT=100000 NODES="1 2 4" MASTERS="1 3" bench/scale.sh
@@ -26,7 +26,7 @@ read -ra master_counts <<<"${MASTERS:-1 3}"
 declare -A figures labels units
 keys=()
 
-need redis-server redis-cli curl
+need redis-server redis-cli curl ss
 build receiver sender listener publisher
 ulimit -n "$(ulimit -Hn)"
 
@@ -72,6 +72,13 @@ costs() {
     note "$1-hub" "$2" "$(calc "$hub_us / $3" %.4f)" us "$4, hub"
     note "$1-redis" "$2" "$(calc "$redis_us / $3" %.4f)" us "$4, Redis"
     note "$1-wire" "$2" "$(calc "($bytes_in + $bytes_out) / $3" %.2f)" bytes "$4, between hubs and Redis"
+}
+
+# sent_to PORT: bytes that stand connections of the hubs to this port have taken, both ways.
+sent_to() {
+    local pid
+    for pid in "${hub_pids[@]}"; do ss -HtinpO state established "dport = :$1" | grep -F "pid=$pid," || true; done |
+        { grep -oE 'bytes_(sent|received):[0-9]+' || true; } | awk -F: '{ sum += $2 } END { printf "%.0f", sum }'
 }
 
 # open_hubs COUNT URL [SETTING=VALUE...]
@@ -138,12 +145,15 @@ sending() {
     so_far
     ((first == waiting && repeated == 0)) || { echo "WRONG: $waiting sent, $first delivered, $repeated repeated" >&2 && wrong=1; }
     costs webhook "$column" "$waiting" 'delivered to a webhook'
+    note webhook-out "$column" "$(calc "$(sent_to "${hooks##*:}") / $waiting" %.1f)" bytes 'delivered to a webhook, between hub and receiver'
     note webhook-rate "$column" "$rate" /s 'delivered to a webhook, all hubs on this machine'
 }
 
-# listened COLUMN SESSIONS: events at a fixed pace, with so many sessions in all; sets $sent, and the costs.
+# listened COLUMN SESSIONS: events at a fixed pace, with so many sessions in all; sets $sent, $taken (bytes of sessions),
+# and the costs.
 listened() {
     local i n=${#hubs[@]} listeners=() came=0
+    taken=0
     for i in "${!hubs[@]}"; do
         (($2 > 0)) || break
         # Before it starts: an earlier one's word is not this one's.
@@ -167,6 +177,7 @@ listened() {
     for i in "${!listeners[@]}"; do
         wait "${listeners[i]}" || fail 'sessions ended' "$folder/listener$i"
         came=$((came + $(sed -n 's/^received //p' "$folder/listener$i")))
+        taken=$((taken + $(sed -n 's/^bytes //p' "$folder/listener$i")))
     done
     ((came == sent * ($2 / n) * n)) || { echo "WRONG: $came of $((sent * ($2 / n) * n)) came to the sessions" >&2 && wrong=1; }
 }
@@ -178,6 +189,7 @@ live() { # live COLUMN
     quiet_hub=$hub_us
     listened "$column" "$sessions"
     note live-hub "$column" "$(calc "($hub_us - $quiet_hub) / ($sent * ($sessions / $n) * $n)" %.4f)" us 'pushed to a session, hub'
+    note live-out "$column" "$(calc "$taken / ($sent * ($sessions / $n) * $n)" %.1f)" bytes 'pushed to a session, between hub and session'
     note live-wire "$column" "$(calc "$bytes_out / $sent" %.1f)" bytes 'from Redis for an event, sessions at every hub'
 }
 
@@ -256,7 +268,7 @@ rest() {
 
 # Out of a backlog that was sent while the broker was away.
 rabbit() {
-    local left end broker each=${RABBIT_COUNT:-30000}
+    local left end broker out each=${RABBIT_COUNT:-30000}
     need epmd
     [ -n "${amqp:-}" ] || start_rabbit
     "$tools/publisher" "$amqp" prepare bench bench
@@ -276,9 +288,11 @@ rabbit() {
     done
     so_far
     broker=$(calc "($(ticks "$rabbit_pid") - $broker) * 1e6 / $(getconf CLK_TCK) / $each" %.2f)
+    out=${amqp##*:} out=$(calc "$(sent_to "${out%%/*}") / $each" %.1f)
     left=$("$tools/publisher" "$amqp" count bench)
     ((left == each)) || { echo "WRONG: $each sent, $left in the queue" >&2 && wrong=1; }
     costs rabbit 1 "$each" 'delivered to RabbitMQ'
+    note rabbit-out 1 "$out" bytes 'delivered to RabbitMQ, between hub and broker'
     note rabbit-broker 1 "$broker" us 'delivered to RabbitMQ, the broker'
     close_all
 }
@@ -380,8 +394,11 @@ sum() {
 # Each event is delivered to one webhook and pushed to two sessions, and kept for a day. Nothing is to be busy for more
 # than half of the time: what is left is for peaks, and for doing the work of a neighbour that is gone.
 sums() {
-    local one='({one-hub} + {webhook-hub} + 2 * {live-hub}) / 1e6' batch='({batch-hub} + {webhook-hub} + 2 * {live-hub}) / 1e6'
-    local redis_one='({one-redis} + {webhook-redis}) / 1e6' redis_batch='({kept-redis} + {webhook-redis}) / 1e6'
+    # What a stream adds to sending one event a request is as much as it adds in batches.
+    local one='({one-hub} + {kept-hub} - {batch-hub} + {webhook-hub} + 2 * {live-hub}) / 1e6'
+    local batch='({kept-hub} + {webhook-hub} + 2 * {live-hub}) / 1e6'
+    local redis_one='({one-redis} + {kept-redis} - {batch-redis} + {webhook-redis}) / 1e6'
+    local redis_batch='({kept-redis} + {webhook-redis}) / 1e6'
     echo '| events a second | 1 000 | 100 000 | 10 000 000 |'
     echo '| --- | --: | --: | --: |'
     sum 'busy cores of hubs, one event a request' "short(r * $one)" %s
@@ -395,6 +412,7 @@ sums() {
     sum 'masters of 32 GB that hold a day' 'up(r * 86400 * {rest-batch} / 32e9)' %d
     sum 'at rest, a day of Idempotency-Keys, one an event' 'bytes(r * 86400 * {rest-idem})' %s
     sum 'between hubs and Redis, a second' 'bytes(r * ({kept-wire} + {webhook-wire}))' %s
+    sum 'between hubs, receivers and sessions, a second' 'bytes(r * ({webhook-out} + 2 * {live-out}))' %s
     sum 'busy cores of brokers, RabbitMQ in place of webhooks' 'short(r * {rabbit-broker} / 1e6)' %s
 }
 

@@ -17,9 +17,22 @@ mod load;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "../nodes/client.rs"]
+mod client;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "../nodes/follower.rs"]
+mod follower;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "../nodes/hubs.rs"]
+mod hubs;
+#[path = "../nodes/rolling.rs"]
+mod rolling;
+
 mod failover;
 mod live;
 mod reshard;
+mod restart;
 mod secured;
 mod sentinel;
 

@@ -17,7 +17,12 @@ use std::time::Duration;
 
 #[actix_web::test]
 async fn nodes_are_replaced_one_by_one_and_nothing_is_lost_or_doubled() {
-    let setup = Setup::redis().set("streams.lease", "2s");
+    one_by_one(Setup::redis()).await;
+}
+
+/// Replaces three nodes on a store under load.
+pub async fn one_by_one(setup: Setup) {
+    let setup = setup.set("streams.lease", "2s");
     let mut hubs = hubs::start(&setup, 3).await;
     let hook = Webhook::start().await;
     hook.answers(|_| Answer::After(Duration::from_millis(10), 200));
