@@ -26,7 +26,11 @@ struct Reading {
 impl RedisStore {
     /// The slowest master's clock; all must be there.
     pub(super) async fn ping_all(&self) -> Result<Millis, StoreError> {
-        self.slowest(self.readings(self.options.timeout).await.into_iter().collect::<Result<Vec<_>, _>>()?)
+        let readings = self.readings(self.options.timeout).await;
+        let now = self.slowest(readings.into_iter().collect::<Result<Vec<_>, _>>()?)?;
+        // Sends have links of their own, which only the next send would find to be of use again.
+        self.appends.revive().await?;
+        Ok(now)
     }
 
     /// The slowest clock of the masters that are there.

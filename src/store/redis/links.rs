@@ -273,6 +273,25 @@ impl Links {
         });
     }
 
+    /// Tries links to masters that have failed, and answered nothing since.
+    ///
+    /// # Errors
+    /// When one does not answer.
+    pub(super) async fn revive(&self) -> Result<(), StoreError> {
+        let slots = self.masters.slots();
+        let masters = slots.masters();
+        let is_master = |node: &Node| masters.iter().any(|(_, master)| *master == node);
+        let failed: Vec<_> = {
+            let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+            let failed = links.values().filter(|link| !link.failing_for().is_zero() && is_master(&link.node));
+            failed.cloned().collect()
+        };
+        for link in failed {
+            link.query(&redis::cmd("PING")).await.map_err(Trouble::error)?;
+        }
+        Ok(())
+    }
+
     /// Drops all connections; callers that have one finish on it.
     pub(super) fn close(&self) {
         for link in self.links.read().unwrap_or_else(PoisonError::into_inner).values() {
