@@ -2,15 +2,16 @@
 # Measures reading: a feed of 100 and of 1000 events and a 304, against a bare actix echo server in the same run,
 # with few and with many events stored; and the time of one answer with a month of 1000 types.
 #
-#   bench/feed.sh             FEW=10000 MANY=5000000 TYPES=1000 SECONDS_EACH=4 CONNECTIONS=64 ROUNDS=3 bench/feed.sh
+#   bench/feed.sh             FEW=10000 MANY=5000000 TYPES=1000 SECONDS_EACH=2 CONNECTIONS=64 ROUNDS=5 bench/feed.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=bench/lib.sh
 . bench/lib.sh
 
+rounds=${ROUNDS:-5}
 few=${FEW:-10000}
 many=${MANY:-5000000}
-each=${SECONDS_EACH:-4}
+each=${SECONDS_EACH:-2}
 connections=${CONNECTIONS:-64}
 types=${TYPES:-1000}
 
@@ -28,6 +29,12 @@ load() {
     out=$(wrk -t 2 -c "$connections" -d "${each}s" "$@" "$url")
     [[ $out != *'Non-2xx'* && $out != *'Socket errors'* ]] || fail "requests failed: $out"
     rate=$(sed -nE 's/^Requests\/sec: *([0-9.]+).*/\1/p' <<<"$out")
+}
+
+# base: sets $base, the bare server's rate now.
+base() {
+    load "http://$echo_at/api/events/send" -s bench/send.lua
+    base=$rate
 }
 
 # filled NAME COUNT: a hub on a Redis with so many events of the types bench:old, and 1000 of bench:new; sets $address.
@@ -57,12 +64,14 @@ for size in few many; do
     [ -n "$tag" ] || fail "a feed has no ETag"
     [ "$(curl -s -o /dev/null -w '%{http_code}' -H "If-None-Match: $tag" "$url&limit=100")" = 304 ] || fail "no 304"
     for ((round = 1; round <= rounds; round++)); do
-        load "http://$echo_at/api/events/send" -s bench/send.lua
-        base=$rate
+        # Each beside a base of its own: a machine's mood changes within seconds.
+        base
         load "$url&limit=100"
         hundred+=" $(calc "$rate / $base" %.3f)"
+        base
         load "$url&limit=1000"
         thousand+=" $(calc "$rate / $base" %.3f)"
+        base
         load "$url&limit=100" -H "If-None-Match: $tag"
         unchanged+=" $(calc "$rate / $base" %.3f)"
     done
