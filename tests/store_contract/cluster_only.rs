@@ -5,7 +5,7 @@ use crate::load::{Load, PATIENCE};
 use crate::redis_server::cluster::RedisCluster;
 use event_source_api::store::redis::RedisStore;
 use event_source_api::store::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,40 @@ async fn a_killed_master_loses_nothing_and_stops_no_other() {
     load.until_more(lost, 20).await;
     load.end().await;
     store.ping().await.expect("all masters are there");
+}
+
+/// Somebody is master at each moment, so that there is no moment at which the store is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_relieved_fails_no_ping() {
+    let cluster = RedisCluster::with_replicas(15_000);
+    cluster.until_replicated();
+    let store = connect(&cluster, Duration::from_secs(5), 1);
+    let each = [0, 1, 2].map(|node| sides(&cluster, node).0[0]);
+    let load = Load::start(&store, &each);
+    load.until_more(&each, 20).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let pinging: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, over) = (Arc::clone(&store), Arc::clone(&over));
+            tokio::spawn(async move {
+                let mut answered = 0_usize;
+                while !over.load(Ordering::Acquire) {
+                    store.ping().await.unwrap_or_else(|error| panic!("after {answered} pings: {error}"));
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    for number in each {
+        tokio::task::block_in_place(|| cluster.hand_over(&number.to_string()));
+        load.until_more(&[number], 20).await;
+    }
+    over.store(true, Ordering::Release);
+    for task in pinging {
+        assert!(task.await.expect("no ping fails") > 0);
+    }
+    load.end().await;
 }
 
 #[tokio::test]

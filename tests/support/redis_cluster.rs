@@ -172,6 +172,20 @@ impl RedisCluster {
         (before, after)
     }
 
+    /// Has the replica of a master take over while it runs, and waits until it has. Once for each: Redis 7.0 takes the
+    /// votes of a node's last election for those of the next.
+    pub fn hand_over(&self, tag: &str) {
+        let before = self.serving(tag);
+        let replica = &self.nodes[(before + self.nodes.len() / 2) % self.nodes.len()];
+        // Its request is heard, and it is voted for, only by who knows it as a replica.
+        let known = |member: &Member| member.port == replica.port() && member.is("slave");
+        for at in 0..self.nodes.len() {
+            self.until(at, "a replica to be known", |members| members.iter().any(known));
+        }
+        run(&mut replica.plain(), &["CLUSTER", "FAILOVER"]);
+        self.until_moved(tag, before);
+    }
+
     /// Waits until another node than `before` serves the slot of a hash tag.
     pub fn until_moved(&self, tag: &str, before: usize) -> usize {
         let asked = (0..self.nodes.len()).find(|at| *at != before && self.nodes[*at].is_running());

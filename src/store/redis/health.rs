@@ -6,6 +6,7 @@ use super::{RedisStore, SCRIPTS};
 use crate::event::Millis;
 use crate::store::StoreError;
 use futures_util::future::join_all;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,18 @@ struct Reading {
 impl RedisStore {
     /// The slowest master's clock; all must be there.
     pub(super) async fn ping_all(&self) -> Result<Millis, StoreError> {
+        loop {
+            let before = self.masters.slots();
+            match self.ping_known().await {
+                // Who was relieved meanwhile has nothing to say: those that are masters now are asked.
+                Err(_) if !Arc::ptr_eq(&before, &self.masters.slots()) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The same, by those that are masters as far as is known.
+    async fn ping_known(&self) -> Result<Millis, StoreError> {
         let readings = self.readings(self.options.timeout).await;
         let now = self.slowest(readings.into_iter().collect::<Result<Vec<_>, _>>()?)?;
         // Sends have links of their own, which only the next send would find to be of use again.

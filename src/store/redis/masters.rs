@@ -102,7 +102,10 @@ impl Masters {
 
     /// Waits until it should be looked up.
     pub(super) async fn due(&self) {
-        let _ = tokio::time::timeout(EVERY, self.wanted.notified()).await;
+        if tokio::time::timeout(EVERY, self.wanted.notified()).await.is_ok() {
+            // What was found a moment ago may be the very thing that is doubted.
+            tokio::time::sleep(FRESH).await;
+        }
     }
 
     /// Looks up who the masters are. `besides` has just failed: it is asked only if there is nobody else.
@@ -140,7 +143,8 @@ impl Masters {
         result
     }
 
-    /// Asks everybody who may know, and takes the opinion of the newest epoch: who was cut off has an old one.
+    /// Asks everybody who may know, and takes the opinion of the newest epoch: who was cut off has an old one. Of several
+    /// of one epoch that of most: a master that comes back hears of the epoch before it hears that it was relieved.
     async fn find(
         &self,
         connections: &mut HashMap<Node, MultiplexedConnection>,
@@ -167,18 +171,21 @@ impl Masters {
         });
         let mut answers: FuturesUnordered<_> = asked.collect();
         let mut error = StoreError::Unavailable("nobody names a master in time".into());
-        let (mut best, mut all) = (None::<Slots>, true);
+        let (mut opinions, mut all) = (Vec::<(Slots, usize)>::new(), true);
         let mut end = Instant::now() + PATIENCE.min(self.dialer.timeout);
         while let Ok(Some((node, answer))) = tokio::time::timeout_at(end.into(), answers.next()).await {
             match answer {
                 Ok((connection, slots)) => {
                     connections.insert(node, connection);
-                    let newer = best.as_ref().is_none_or(|best| slots.epoch > best.epoch);
-                    if newer && !slots.masters().is_empty() {
-                        if slots.epoch >= known.epoch {
-                            end = end.min(Instant::now() + OTHERS);
-                        }
-                        best = Some(slots);
+                    if slots.masters().is_empty() {
+                        continue;
+                    }
+                    if slots.epoch >= known.epoch {
+                        end = end.min(Instant::now() + OTHERS);
+                    }
+                    match opinions.iter_mut().find(|(opinion, _)| *opinion == slots) {
+                        Some((_, votes)) => *votes += 1,
+                        None => opinions.push((slots, 1)),
                     }
                 }
                 Err(why) => (error, all) = (why, false),
@@ -186,7 +193,8 @@ impl Masters {
         }
         // Where all of them agree on an old epoch, it is another cluster than it was.
         let all = all && answers.is_empty();
-        best.filter(|best| all || best.epoch >= known.epoch).ok_or(error)
+        let best = opinions.into_iter().max_by_key(|(slots, votes)| (slots.epoch, *votes));
+        best.map(|(slots, _)| slots).filter(|best| all || best.epoch >= known.epoch).ok_or(error)
     }
 
     /// One node's opinion.
