@@ -26,7 +26,7 @@ demo: ## Register, send, read the feed and watch live against a running hub
 test: ## Run all tests; installs redis-server and rabbitmq-server if they are missing
 	@scripts/install.sh redis-server=redis-server redis-cli=redis-tools rabbitmq-server=rabbitmq-server epmd=erlang-base \
 		faketime=faketime
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 test-api: ## Let Schemathesis ask a hub everything in its OpenAPI document; some minutes: TEST_API_EXAMPLES, TEST_API_SEED
 	@scripts/install.sh curl=curl python3=python3
