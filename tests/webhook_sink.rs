@@ -252,7 +252,7 @@ async fn no_more_of_an_answer_is_read_than_is_worth_it() {
     .await;
     let began = Instant::now();
     assert_eq!(hook(format!("http://{endless}/")).deliver(&delivery(0)).await.outcome, Outcome::Delivered);
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_millis(1400), "less than the time-out");
     // What the sockets buffer is more than what is read.
     assert!(*written.lock().unwrap() < 32 << 20);
 }

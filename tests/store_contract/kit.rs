@@ -33,6 +33,20 @@ pub fn fresh<H: Home>() -> (H, Arc<dyn Store>) {
     (home, store)
 }
 
+/// What `work` answers, which must take less than `limit` once: on a busy machine anything may take long at times.
+pub async fn quick<T>(limit: Duration, work: impl AsyncFn() -> T) -> T {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let started = Instant::now();
+        let answer = work().await;
+        best = best.min(started.elapsed());
+        if best < limit {
+            return answer;
+        }
+    }
+    panic!("it takes {best:?} at best");
+}
+
 pub fn type_no(number: u16) -> TypeNo {
     TypeNo::new(number).expect("a type number")
 }

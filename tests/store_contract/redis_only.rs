@@ -357,11 +357,9 @@ async fn a_feed_spans_hours_and_skips_those_that_are_done() {
     let all = newest_first(all);
     let types = || [1, 2, 66, 7].map(ty).to_vec();
     for limit in [1, 50, 999, 10_000] {
-        let started = Instant::now();
-        let page = read(&store, query(types(), limit)).await;
+        let page = quick(Duration::from_secs(1), async || read(&store, query(types(), limit)).await).await;
         assert_eq!(ids_of(&page), all[..limit.min(all.len())]);
         assert_eq!(page.more, limit < all.len());
-        assert!(started.elapsed() < Duration::from_secs(1), "{limit}: {:?}", started.elapsed());
     }
     assert_eq!(read_all(&store, query(types(), 100)).await, all);
     for days in [1, 31] {
