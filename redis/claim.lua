@@ -4,7 +4,8 @@
 --
 -- KEYS  as in stream.lua
 -- ARGV  1, 2 as in stream.lua; 3 most events; 4 lease in ms; 5 "1" when ordered
--- Answer {lease or '', now, when the next entry that is not this claim's is due or '', {chunks}, {position, attempts, …}}
+-- Answer {lease or '', now, when the next entry that is not this claim's is due or '', {chunks},
+--         {position, attempts, …}}
 --
 -- Whoever takes over anything of a lapsed claim breaks it whole: what is not taken goes back among the due. So a lease
 -- is either complete or gone, and `settle.lua` may trust the number of events the node says it held.

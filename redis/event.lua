@@ -3,9 +3,11 @@
 -- One event, and what became of it.
 --
 -- KEYS  1 any key of the partition, as in append.lua
--- ARGV  1 prefix; 2 partition; 3 type number; 4 position; 5 how long dead letters are kept, in ms; then names of streams
+-- ARGV  1 prefix; 2 partition; 3 type number; 4 position; 5 how long dead letters are kept, in ms; then names
+--       of streams
 -- Answer {now, chunk or '', {client, seconds from commit to mark, …}, for each stream
---         {0, 1 when it was replayed} not found anywhere | {1, score in the outbox, "attempts:last error" or ''} | {2, dead letter} | {3} dropped}
+--         {0, 1 when it was replayed} not found anywhere | {1, score in the outbox, "attempts:last error" or ''} |
+--         {2, dead letter} | {3} dropped}
 
 local p, type, v, dead_ttl = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local chunk = find(p, type, v)

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- needs: chunk feed
--- Puts a type's record in force in its partition: its lifetime and its revision. First step; the second is `retain_hour.lua`
--- for each hour, the last `retained.lua`. Until that the revision stands as one whose lifetime is being applied.
+-- Puts a type's record in force in its partition: its lifetime and its revision. First step; the second is
+-- `retain_hour.lua` for each hour, the last `retained.lua`. Until that the revision stands as one whose lifetime is
+-- being applied.
 --
 -- KEYS  1 any key of the partition, as in append.lua
--- ARGV  1 prefix; 2 partition; 3 type number; 4 lifetime in ms (-1 permanent, 0 ephemeral); 5 revision of the type's record;
---       6 a newer revision that is void, or ''
+-- ARGV  1 prefix; 2 partition; 3 type number; 4 lifetime in ms (-1 permanent, 0 ephemeral); 5 revision of the type's
+--       record; 6 a newer revision that is void, or ''
 -- Answer the hours whose keys need the new expiry; none when a newer registration has been here before
 --
 -- What had expired is taken out first: a longer lifetime keeps what is still there and brings nothing back.

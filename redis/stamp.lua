@@ -5,13 +5,14 @@
 -- KEYS  1 any key of the partition, as in append.lua
 -- ARGV  1 prefix; 2 first millisecond; 3 first millisecond after; 4 client or '';
 --       then for each type: partition, type number, lifetime in ms as the reader knows it
--- Answer {now, 1 when a lifetime is being changed, when the first event that shows expires or '', digest or '' of nothing}
+-- Answer {now, 1 when a lifetime is being changed, when the first event that shows expires or '',
+--         digest or '' of nothing}
 --
 -- Positions are appended upwards and disappear from below. So what shows of a type in a range is given by the first
 -- position that shows and by the last one appended, for which `last` is enough: once it has passed the range, nothing
 -- is added any more. The first one is looked for only where something may be missing from below. Of ranges that have
--- ended both are looked for: their stamp stays the same whatever comes later, and the expiry is asked. A reader that has not heard of a lifetime in force shows what the store may
--- drop without a trace, so nothing can be said.
+-- ended both are looked for: their stamp stays the same whatever comes later, and the expiry is asked. A reader that
+-- has not heard of a lifetime in force shows what the store may drop without a trace, so nothing can be said.
 
 local from, to, client = math.max(tonumber(ARGV[2]), EPOCH), tonumber(ARGV[3]), ARGV[4]
 local ended, changing, expires = NOW >= to, 0, nil

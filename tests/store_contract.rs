@@ -47,6 +47,8 @@ mod nodes;
 mod ordered;
 #[path = "store_contract/pending.rs"]
 mod pending;
+#[path = "store_contract/redis_keys.rs"]
+mod redis_keys;
 #[path = "store_contract/redis_live.rs"]
 mod redis_live;
 #[path = "store_contract/redis_only.rs"]

@@ -118,8 +118,8 @@ pub async fn admit(
     let held = Held::default();
     let mut req = req;
     match enter(&req).await {
-        Ok(Entrance::Resource(place)) => held.0.place.set(place),
-        Ok(Entrance::Answered(response)) => return Ok(leaving(req.into_response(response))),
+        Ok(Admission::Resource(place)) => held.0.place.set(place),
+        Ok(Admission::Answered(response)) => return Ok(leaving(req.into_response(response))),
         Err(error) => {
             pass_over(&mut req).await;
             return Ok(leaving(req.into_response(Problem(error).error_response())));
@@ -152,28 +152,28 @@ pub async fn pass_over(req: &mut ServiceRequest) {
 }
 
 /// What comes of a request before its resource.
-enum Entrance {
+enum Admission {
     /// It goes on, with a place if it needs one.
     Resource(Option<Place>),
     /// It is answered already.
     Answered(HttpResponse),
 }
 
-async fn enter(req: &ServiceRequest) -> Result<Entrance, ApiError> {
+async fn enter(req: &ServiceRequest) -> Result<Admission, ApiError> {
     let mut hosts = req.headers().get_all(HOST);
     let named = hosts.next();
     if hosts.next().is_some() || named.is_some_and(|h| !h.to_str().is_ok_and(is_host)) {
         return Err(ApiError::parameter("Host", "must be there once, as a name or an address with an optional port"));
     }
-    let Some(state) = req.app_data::<web::Data<AppState>>() else { return Ok(Entrance::Resource(None)) };
+    let Some(state) = req.app_data::<web::Data<AppState>>() else { return Ok(Admission::Resource(None)) };
     host::check(req.request(), state)?;
     if let Some(response) = cors::preflight(req.request(), &state.http) {
-        return Ok(Entrance::Answered(response));
+        return Ok(Admission::Answered(response));
     }
     cors::check(req.request(), &state.http)?;
     if !req.path().starts_with(API) {
         let counted = req.path().starts_with(SESSION);
-        return Ok(Entrance::Resource(counted.then(|| Place::take(state)).transpose()?));
+        return Ok(Admission::Resource(counted.then(|| Place::take(state)).transpose()?));
     }
     let place = Place::take(state)?;
     // Until then an unknown type means nothing: a feed would be empty and an event unknown, both untrue.
@@ -184,7 +184,7 @@ async fn enter(req: &ServiceRequest) -> Result<Entrance, ApiError> {
             "the registered types have not been read from the store yet",
         ));
     }
-    Ok(Entrance::Resource(Some(place)))
+    Ok(Admission::Resource(Some(place)))
 }
 
 /// An answer on its way out: what browsers may do with it, too.

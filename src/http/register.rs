@@ -187,11 +187,12 @@ fn write_type(entry: &TypeEntry, shown: &[StreamName], base: &Base<'_>, out: &mu
 mod tests {
     use super::*;
     use crate::error::Code;
-    use crate::http::testing;
+    use crate::http::testing::json_text;
+    use crate::streams::testing;
     use proptest::prelude::*;
 
     fn pointers(text: &str) -> Vec<String> {
-        let error = read(text, 128, &testing::stream_settings()).unwrap_err();
+        let error = read(text, 128, &testing::settings()).unwrap_err();
         assert_eq!(error.code, Code::Invalid, "{text}");
         error.errors.into_iter().map(|e| e.pointer).collect()
     }
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_type_and_a_lifetime_are_enough() {
-        let register = read(r#"{"ttl":"2 weeks","type":"a:b"}"#, 128, &testing::stream_settings()).unwrap();
+        let register = read(r#"{"ttl":"2 weeks","type":"a:b"}"#, 128, &testing::settings()).unwrap();
         assert_eq!((register.name.as_str(), register.ttl.as_str()), ("a:b", "2 weeks"));
         assert!(register.streams.is_empty());
     }
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn deep_and_broken_bodies_have_codes_of_their_own() {
         let deep = format!("{{\"streams\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
-        let code = |text: &str| read(text, 128, &testing::stream_settings()).unwrap_err().code;
+        let code = |text: &str| read(text, 128, &testing::settings()).unwrap_err().code;
         assert_eq!(code(&deep), Code::TooDeep);
         assert_eq!(code("{\"type\""), Code::MalformedJson);
     }
@@ -224,12 +225,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_registration_panics_and_what_is_wrong_has_a_place(
-            streams in testing::json_text(),
+            streams in json_text(),
             ty in "[a:. ]{0,4}",
             ttl in "(permanent|ephemeral|[0-9]{1,4} ?(s|min|h|days|ms|x))",
         ) {
             let text = format!("{{\"type\":\"{ty}\",\"ttl\":\"{ttl}\",\"streams\":{streams}}}");
-            match read(&text, 128, &testing::stream_settings()) {
+            match read(&text, 128, &testing::settings()) {
                 Ok(register) => {
                     prop_assert_eq!((register.name.as_str(), register.ttl.as_str()), (ty.as_str(), ttl.as_str()));
                     prop_assert!(streams.starts_with('[') && register.streams.is_empty(), "{}", streams);
@@ -246,8 +247,8 @@ mod tests {
         }
 
         #[test]
-        fn no_body_panics(text in prop_oneof![testing::json_text(), "\\PC{0,60}"]) {
-            prop_assert!(read(&text, 128, &testing::stream_settings()).is_err());
+        fn no_body_panics(text in prop_oneof![json_text(), "\\PC{0,60}"]) {
+            prop_assert!(read(&text, 128, &testing::settings()).is_err());
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::live::{BroadcastActor, LiveSettings};
 use crate::registry::*;
 use crate::store::testing::TempStore;
 use crate::store::*;
-use crate::streams::*;
+use crate::streams::testing::retry;
+use crate::streams::{self, *};
 use actix::prelude::*;
 use actix_web::test::TestRequest;
 
@@ -55,24 +56,6 @@ pub fn settings() -> HttpSettings {
         origins: Vec::new(),
         reject_unregistered: false,
         idempotency_window: Duration::from_secs(60),
-    }
-}
-
-fn retry() -> Retry {
-    Retry { attempts: 40, first: Duration::from_secs(1), max: Duration::from_secs(3600) }
-}
-
-/// Settings of delivery with the contract's defaults.
-pub fn stream_settings() -> StreamSettings {
-    StreamSettings {
-        mailbox: 1024,
-        concurrency: 16,
-        retry: retry(),
-        lease: Duration::from_secs(60),
-        webhook_timeout: Duration::from_secs(15),
-        webhook_deny: Vec::new(),
-        webhook_allow: Vec::new(),
-        brokers: Default::default(),
     }
 }
 
@@ -141,7 +124,7 @@ impl Hub {
         change(&mut http);
         let store = TempStore::open(HUB_EPOCH_MS);
         let types = TypeView::default();
-        let streams = Arc::new(stream_settings());
+        let streams = Arc::new(streams::testing::settings());
         let live = LiveSettings {
             heartbeat: Duration::from_secs(15),
             mailbox: 256,

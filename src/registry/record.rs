@@ -195,20 +195,14 @@ pub(super) fn keyed(entry: &Arc<TypeEntry>) -> impl Iterator<Item = (TypeNo, &St
 mod tests {
     use super::*;
     use crate::event::Ttl;
-    use crate::streams::Retry;
+    use crate::streams::testing;
     use serde_json::json;
-    use std::time::Duration;
 
     fn settings(broker: &str) -> StreamSettings {
         StreamSettings {
-            mailbox: 1024,
-            concurrency: 16,
-            retry: Retry { attempts: 40, first: Duration::from_secs(1), max: Duration::from_secs(3600) },
-            lease: Duration::from_secs(60),
-            webhook_timeout: Duration::from_secs(15),
             webhook_deny: vec!["10.0.0.0/8".parse().unwrap()],
-            webhook_allow: Vec::new(),
             brokers: [(broker.to_owned(), "amqp://127.0.0.1/".to_owned())].into(),
+            ..testing::settings()
         }
     }
 

@@ -28,6 +28,8 @@ mod rabbit;
 mod settlement;
 mod sink_actor;
 mod spec;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text;
 mod webhook;
 mod window;

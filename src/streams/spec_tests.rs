@@ -1,6 +1,7 @@
 //! What a registration's streams may look like, and what they turn into.
 
 use super::*;
+use crate::streams::testing;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -9,14 +10,10 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 fn settings() -> StreamSettings {
     let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
     StreamSettings {
-        mailbox: 1024,
-        concurrency: 16,
-        retry: Retry { attempts: 40, first: Duration::from_secs(1), max: Duration::from_secs(3600) },
-        lease: Duration::from_secs(60),
-        webhook_timeout: Duration::from_secs(15),
         webhook_deny: nets(&["169.254.0.0/16", "10.0.0.0/8", "fd00::/8"]),
         webhook_allow: nets(&["10.1.0.0/16"]),
         brokers: BTreeMap::from([("".into(), "amqp://127.0.0.1".into()), ("other".into(), "amqp://127.0.0.2".into())]),
+        ..testing::settings()
     }
 }
 

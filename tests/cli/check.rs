@@ -40,6 +40,7 @@ async fn a_machine_that_is_right_is_found_right() {
     assert_eq!((faults(&done), done.json()["ok"].clone()), (vec![], Value::Bool(true)));
     let done = check("", &redis.url()).run().await.expect(0);
     assert!(done.out.contains("Redis 7") || done.out.contains("Redis 8"), "{done:?}");
+    assert!(done.out.contains(&format!(" at 127.0.0.1:{}\n", redis.port())), "{done:?}");
 }
 
 #[actix_web::test]

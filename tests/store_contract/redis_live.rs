@@ -25,10 +25,6 @@ fn started() -> (RedisServer, Arc<dyn Store>) {
     (server, store)
 }
 
-fn plain(server: &RedisServer) -> ::redis::Connection {
-    ::redis::Client::open(server.url()).expect("a URL").get_connection().expect("a connection")
-}
-
 /// Partitions whose channels somebody is subscribed to.
 fn channels(connection: &mut ::redis::Connection) -> BTreeSet<String> {
     ::redis::cmd("PUBSUB").arg("SHARDCHANNELS").query(connection).expect("channels")
@@ -60,7 +56,7 @@ fn kill_subscribers(connection: &mut ::redis::Connection) -> usize {
 async fn exactly_what_is_listened_to_is_subscribed() {
     let (server, store) = started();
     let _feed = store.live();
-    let mut redis = plain(&server);
+    let mut redis = server.plain();
     append(&store, group(3, 1, &[])).await;
     assert_eq!(channels(&mut redis), named(&[]));
     store.listen(partition(3)).await.expect("brought");
@@ -70,14 +66,14 @@ async fn exactly_what_is_listened_to_is_subscribed() {
     }
     assert_eq!(channels(&mut redis), named(&[0, 3, 63]));
     store.ignore(partition(3));
-    until("the channel is left", || async { (channels(&mut plain(&server)) == named(&[0, 63])).then_some(()) }).await;
+    until("the channel is left", || async { (channels(&mut server.plain()) == named(&[0, 63])).then_some(()) }).await;
     store.listen(partition(3)).await.expect("brought");
     assert_eq!(channels(&mut redis), named(&[0, 3, 63]));
     // The last one closes the connection.
     for number in [0, 3, 63] {
         store.ignore(partition(number));
     }
-    until("nobody is subscribed", || async { (kill_subscribers(&mut plain(&server)) == 0).then_some(()) }).await;
+    until("nobody is subscribed", || async { (kill_subscribers(&mut server.plain()) == 0).then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -121,7 +117,7 @@ async fn a_feed_that_nobody_reads_any_more_lets_its_connection_go() {
     let feed = store.live();
     store.listen(partition(1)).await.expect("brought");
     drop(feed);
-    until("nobody is subscribed", || async { channels(&mut plain(&server)).is_empty().then_some(()) }).await;
+    until("nobody is subscribed", || async { channels(&mut server.plain()).is_empty().then_some(()) }).await;
     // A store without its Redis closes its feed all the same.
     let nowhere = RedisStore::connect(&format!("redis://127.0.0.1:{}", free_port()), "es:", options(), 0);
     let nowhere: Arc<dyn Store> = Arc::new(nowhere.expect("a store"));
@@ -153,7 +149,7 @@ async fn what_a_killed_subscriber_misses_is_named_by_the_next_run_or_an_interrup
             sent
         }
     });
-    let mut killer = plain(&server);
+    let mut killer = server.plain();
     let killing = std::thread::spawn(move || {
         let mut kills = 0;
         while kills < 12 {

@@ -5,6 +5,7 @@ use crate::config::Settings;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::RedisStore;
 use crate::store::{Store, StoreError};
+use futures_util::TryFutureExt;
 use rustix::fs::{Access, access, statvfs};
 use std::path::Path;
 
@@ -79,22 +80,28 @@ pub async fn redis(url: &str, settings: &Settings) -> (Vec<Finding>, bool) {
         Ok(store) => store,
         Err(error) => return (vec![Finding::new(State::Wrong, WHAT, error.to_string(), "mend the URL")], false),
     };
-    let servers = match store.inspect().await {
-        Ok(servers) => servers,
+    // First whether all of them can be used: what each says of itself comes also where one is away.
+    let servers = match store.ping().and_then(|_| store.facts()).await {
+        Ok(facts) => facts.servers,
         Err(error) => {
             return (vec![Finding::new(State::Wrong, WHAT, error.to_string(), mend(&error))], false);
         }
     };
     let mut findings = Vec::new();
     for server in &servers {
-        findings.push(Finding::ok(WHAT, format!("Redis {} on port {}", server.version, server.port)));
+        if let Some(error) = &server.error {
+            let found = format!("Redis at {}: {error}", server.address);
+            findings.push(Finding::new(State::Wrong, WHAT, found, "see why it went away meanwhile, and check again"));
+            continue;
+        }
+        findings.push(Finding::ok(WHAT, format!("Redis {} at {}", server.version, server.address)));
         for warning in &server.warnings {
             let found = format!("Redis has {} {}", warning.setting, warning.is);
             findings.push(Finding::new(State::Warning, WHAT, found, warning.risk.clone()));
         }
         findings.push(replicas(server.replicas, settings.wait_replicas));
     }
-    if servers.iter().all(|server| server.warnings.is_empty()) {
+    if servers.iter().all(|server| server.error.is_none() && server.warnings.is_empty()) {
         findings.push(Finding::ok(WHAT, "persistence and eviction keep what a 202 promises"));
     }
     let uses_rabbit = delivers_to_rabbit(&store).await;
@@ -127,13 +134,13 @@ fn mend(error: &StoreError) -> &'static str {
     cure.map_or("start Redis 7.0 or newer there, or mend the address", |(_, cure)| cure)
 }
 
-fn replicas(there: u32, wanted: u32) -> Finding {
+fn replicas(there: u64, wanted: u32) -> Finding {
     let what = "store.wait_replicas";
     let connected = match there {
         1 => "1 replica is connected".to_owned(),
         n => format!("{n} replicas are connected"),
     };
-    if there < wanted {
+    if there < u64::from(wanted) {
         let mend = "connect more replicas, or lower store.wait_replicas: without them every send is a 503";
         return Finding::new(State::Wrong, what, format!("{connected}, and a send waits for {wanted}"), mend);
     }

@@ -2,13 +2,15 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `lifecycle` | how it is opened and closed |
 //! | `writer` | the committer thread: all changes, in group commits |
 //! | `core` | what it keeps in memory, and the rows it writes once a group |
 //! | `append`, `claim`, `settle`, `marks`, `registry`, `sweep` | the operations on that |
 //! | `bulk`, `letters`, `replay`, `past` | the large ones: step by step, each a commit of its own |
 //! | `attempts` | the newest attempts of streams |
 //! | `stream` | one stream's outbox in memory |
-//! | `read`, `detail`, `stamp`, `pending` | reads from snapshots, on blocking threads |
+//! | `read`, `detail`, `stamp`, `pending` | reads from snapshots |
+//! | `blocking` | the threads that these run on |
 //! | `hours` | which hours hold events: shared by both sides |
 //! | `live` | commits for live readers |
 //! | `nodes` | the process itself, as it announces itself |
@@ -20,6 +22,7 @@
 
 mod append;
 mod attempts;
+mod blocking;
 mod bulk;
 mod claim;
 mod core;
@@ -28,6 +31,7 @@ mod disk;
 mod hours;
 mod keys;
 mod letters;
+mod lifecycle;
 mod live;
 mod marks;
 mod nodes;
@@ -60,16 +64,12 @@ use bytes::Bytes;
 use disk::Disk;
 use hours::Hours;
 use letters::Fate;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
-use writer::{Committer, Door, Job};
-
-/// Most reads that block a thread at a time; more wait until the time-out.
-const READS: usize = 16;
+use writer::Door;
 
 /// The store on this machine's disk. Dropping it without [`close`](Store::close) stops it too, and blocks
 /// until what is queued is written.
@@ -91,94 +91,6 @@ impl std::fmt::Debug for EmbeddedStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EmbeddedStore").field("disk", &self.disk).finish_non_exhaustive()
     }
-}
-
-impl EmbeddedStore {
-    /// Opens the folder, making it when it is not there, and starts the committer. Blocks: for start-up.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when the folder is in use or cannot be read, [`StoreError::Corrupt`] when
-    /// it holds a newer format or is damaged. The text names the folder.
-    pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
-        let clock = || {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-        };
-        Self::open_with_clock(path, options, Arc::new(clock))
-    }
-
-    /// Like [`open`](Self::open), with another clock (Unix milliseconds). It may step back: positions do not.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_with_clock(path: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
-        Self::open_with_reserve(path, options, clock, core::RESERVE)
-    }
-
-    fn open_with_reserve(path: &Path, options: StoreOptions, clock: Clock, reserve: u64) -> Result<Self, StoreError> {
-        let disk = Arc::new(Disk::open(path)?);
-        let hours = Arc::new(Hours::default());
-        let core = core::Core::load(&disk, Arc::clone(&hours), options.clone(), Arc::clone(&clock), reserve)?;
-        let (jobs, queue) = mpsc::channel(writer::QUEUE);
-        let (feed, live, live_wanted) = live::feed();
-        let committer = Committer::new(Arc::clone(&disk), core, feed, queue);
-        let thread = std::thread::Builder::new()
-            .name("store-committer".into())
-            .spawn(move || committer.run())
-            .map_err(|error| StoreError::Unavailable(format!("the committer cannot be started: {error}")))?;
-        Ok(Self {
-            door: Some(Door { jobs, timeout: options.timeout }),
-            disk: RwLock::new(Some(disk)),
-            hours,
-            clock,
-            options,
-            reads: Arc::new(Semaphore::new(READS)),
-            live: Mutex::new(Some(live)),
-            live_wanted,
-            nodes: nodes::Nodes::default(),
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
-    /// Removes everything that has expired by now. The committer does so by itself twice a minute.
-    ///
-    /// # Errors
-    /// As every operation: when the disk cannot be written, or not in time.
-    pub async fn sweep(&self) -> Result<(), StoreError> {
-        self.door()?.submit(Job::Sweep).await
-    }
-
-    fn door(&self) -> Result<&Door, StoreError> {
-        self.door.as_ref().ok_or_else(closed)
-    }
-
-    fn disk(&self) -> Result<Arc<Disk>, StoreError> {
-        self.disk.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)
-    }
-
-    /// Reads on a thread that may block, a bounded number at a time.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let disk = self.disk()?;
-        let reads = Arc::clone(&self.reads);
-        let reading = async move {
-            let turn = reads.acquire_owned().await.map_err(|_| closed())?;
-            let work = tokio::task::spawn_blocking(move || {
-                let result = read(&disk);
-                drop(turn);
-                result
-            });
-            work.await.map_err(|error| StoreError::Unavailable(format!("a read of the store failed: {error}")))?
-        };
-        let late = || StoreError::Unavailable("the embedded store could not be read in time".into());
-        tokio::time::timeout(self.options.timeout, reading).await.unwrap_or_else(|_| Err(late()))
-    }
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("the embedded store is closed".into())
 }
 
 #[async_trait]
@@ -421,35 +333,6 @@ impl Store for EmbeddedStore {
     fn ignore(&self, _: Partition) {}
 
     async fn close(&self) -> Result<(), StoreError> {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return Ok(()) };
-        let disk = self.disk.write().unwrap_or_else(PoisonError::into_inner).take();
-        // A committer that has died takes no request; joining says so.
-        let _ = tokio::time::timeout(self.options.timeout, self.door()?.jobs.send(Job::Stop)).await;
-        let joined = tokio::task::spawn_blocking(move || {
-            let joined = join(thread);
-            drop(disk);
-            joined
-        });
-        let late = || StoreError::Unavailable("the embedded store could not be closed in time".into());
-        match tokio::time::timeout(self.options.timeout, joined).await {
-            Ok(joined) => joined.unwrap_or_else(|_| Err(late())),
-            Err(_) => Err(late()),
-        }
+        self.shut().await
     }
-}
-
-impl Drop for EmbeddedStore {
-    fn drop(&mut self) {
-        // The queue closes with its only sender; the committer then finishes and ends.
-        self.door = None;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(error)) = thread.map(join) {
-            log::error!("the embedded store was not closed cleanly: error=\"{error}\"");
-        }
-    }
-}
-
-fn join(thread: JoinHandle<Result<(), StoreError>>) -> Result<(), StoreError> {
-    thread.join().unwrap_or_else(|_| Err(StoreError::Unavailable("the committer has died".into())))
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::store::{Appended, Disposition, Failure};
 use bytes::Bytes;
+use std::path::Path;
 use std::task::Poll;
 
 const NOW: Millis = 1_749_981_600_000;

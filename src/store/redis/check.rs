@@ -8,7 +8,7 @@ use super::value::store_error;
 use crate::store::{StoreError, StoreWarning};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,19 +21,6 @@ const OLDEST: u32 = 7;
 /// Servers whose start is remembered.
 const MET: usize = 1000;
 
-/// What is known of a server since it was met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerCheck {
-    /// Its version.
-    pub version: String,
-    /// The port it listens on; its own word, behind whatever stands in between.
-    pub port: String,
-    /// Replicas that are connected to it.
-    pub replicas: u32,
-    /// What an operator should change.
-    pub warnings: Vec<StoreWarning>,
-}
-
 /// Checks servers. Warnings are given once for each start of a server, refusals every time.
 pub(super) struct Greeter {
     keys: Keys,
@@ -41,8 +28,6 @@ pub(super) struct Greeter {
     timeout: Duration,
     /// `run_id` of the servers that were warned about.
     met: Mutex<HashSet<String>>,
-    /// What was found then, by `run_id`.
-    facts: Mutex<BTreeMap<String, ServerCheck>>,
     /// The storage format was looked at. On a cluster one master alone knows it.
     format_known: AtomicBool,
 }
@@ -50,13 +35,7 @@ pub(super) struct Greeter {
 impl Greeter {
     /// For a store under these keys, of servers at this address.
     pub(super) fn new(keys: Keys, address: Address, timeout: Duration) -> Self {
-        let (met, facts) = (Mutex::default(), Mutex::default());
-        Self { keys, address, timeout, met, facts, format_known: AtomicBool::new(false) }
-    }
-
-    /// The servers that were met.
-    pub(super) fn facts(&self) -> Vec<ServerCheck> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        Self { keys, address, timeout, met: Mutex::default(), format_known: AtomicBool::new(false) }
     }
 
     /// Checks the server at the other end of a new connection.
@@ -85,17 +64,9 @@ impl Greeter {
         if new {
             log::info!("connected to Redis: version={version:?} port={}", fact("tcp_port"));
             let config = settings(connection).await;
-            let warnings = warnings(&info, config.as_ref(), self.address.kind == Kind::Cluster);
-            for warning in &warnings {
+            for warning in warnings(&info, config.as_ref(), self.address.kind == Kind::Cluster) {
                 log::warn!("Redis does not keep what a 202 promises: {warning}");
             }
-            let replicas = fact("connected_slaves").parse().unwrap_or(0);
-            let facts = ServerCheck { version: version.into(), port: fact("tcp_port").into(), replicas, warnings };
-            let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= MET {
-                known.clear();
-            }
-            known.insert(fact("run_id").to_owned(), facts);
         }
         Ok(())
     }

@@ -17,7 +17,9 @@ mod event;
 mod facts;
 mod health;
 mod keys;
+mod lanes;
 mod letters;
+mod lifecycle;
 mod links;
 mod live;
 mod marks;
@@ -38,11 +40,9 @@ mod trouble;
 mod value;
 
 pub use address::{Address, FORMS};
-pub use check::ServerCheck;
 
 use super::*;
 use address::Node;
-use check::Greeter;
 use connection::Dialer;
 use futures_util::FutureExt;
 use keys::Keys;
@@ -52,15 +52,12 @@ use masters::Masters;
 use scripts::SCRIPTS;
 use slots::{Route, Slots};
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use token::Tokens;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-
-/// Lanes of appends there are at most, however many servers have come and gone.
-const MAX_LANES: usize = 256;
 
 /// Events in Redis. Cheap to share, never to clone.
 pub struct RedisStore {
@@ -88,79 +85,9 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// A store at `url` (see [`FORMS`]) with `prefix` before every key. An append waits for `wait_replicas` replicas.
-    ///
-    /// Connects when it is first used, so that a hub starts while Redis is away. Its connections live on the tokio
-    /// runtime this is called on.
-    ///
-    /// # Errors
-    /// When URL or prefix are malformed, or there is no tokio runtime.
-    pub fn connect(url: &str, prefix: &str, options: StoreOptions, wait_replicas: u32) -> Result<Self, StoreError> {
-        let runtime =
-            Handle::try_current().map_err(|_| StoreError::Unavailable("no tokio runtime to connect on".into()))?;
-        if prefix.contains(['{', '}']) {
-            // The first pair of braces in a key decides its slot on a cluster.
-            return Err(StoreError::Unavailable("store.prefix: braces are not allowed".into()));
-        }
-        let address = Address::parse(url).map_err(|why| StoreError::Unavailable(format!("store.url: {why}")))?;
-        let keys = Keys { prefix: prefix.to_owned() };
-        let timeout = options.timeout;
-        let greeter = Arc::new(Greeter::new(keys.clone(), address.clone(), timeout));
-        let dialer = Arc::new(Dialer { address, greeter, timeout, runtime: runtime.clone(), made: AtomicU64::new(0) });
-        let masters = Arc::new(Masters::new(Arc::clone(&dialer)));
-        let links = || Arc::new(Links::new(Arc::clone(&masters), Arc::clone(&dialer)));
-        let (appends, general) = (links(), links());
-        if masters.can_change() && wait_replicas == 0 {
-            log::warn!(
-                "Redis does not keep what a 202 promises: setting=\"store.wait_replicas\" is=\"0\" risk=\"a failover loses events that were \
-                 answered with 202 and not yet replicated: set it to 1\""
-            );
-        }
-        let watch = masters.can_change().then(|| {
-            let (masters, appends, general) = (Arc::clone(&masters), Arc::clone(&appends), Arc::clone(&general));
-            let watching = async move {
-                loop {
-                    // Who cannot be asked now is asked again.
-                    let _ = masters.look(None).await;
-                    appends.tidy();
-                    general.tidy();
-                    masters.due().await;
-                }
-            };
-            runtime.spawn(watching).abort_handle()
-        });
-        Ok(Self {
-            keys,
-            options,
-            wait_replicas,
-            dialer,
-            masters,
-            appends,
-            general,
-            tokens: Tokens::default(),
-            lanes: Mutex::default(),
-            started: Instant::now(),
-            clocks_apart: AtomicBool::new(false),
-            runtime,
-            watch,
-            subscriber: Mutex::default(),
-            subscriptions: Subscriptions::default(),
-        })
-    }
-
     /// Places of items by who may take them in one command; see [`Slots::shares`].
     fn shares(&self, types: impl Iterator<Item = TypeNo>, most: usize) -> Vec<(Route, Vec<usize>)> {
         Slots::shares(self.masters.are_many(), types, most)
-    }
-
-    /// All servers that take writes, as `event-source-api check` shows them. A Redis that was empty has the mark of the
-    /// storage format afterwards.
-    ///
-    /// # Errors
-    /// When they cannot be used.
-    pub async fn inspect(&self) -> Result<Vec<ServerCheck>, StoreError> {
-        self.within(self.ping_all()).await?;
-        Ok(self.dialer.greeter.facts())
     }
 
     /// Gives up after the store's time-out.
@@ -203,17 +130,7 @@ impl Store for RedisStore {
     }
 
     fn lane(&self, type_no: TypeNo) -> usize {
-        if !self.masters.are_many() {
-            return 0;
-        }
-        let slots = self.masters.slots();
-        let Some(node) = slots.master(type_no.into()) else { return 0 };
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = lanes.iter().position(|known| known == node).unwrap_or_else(|| {
-            lanes.push(node.clone());
-            lanes.len() - 1
-        });
-        at % MAX_LANES
+        self.lane_of(type_no)
     }
 
     async fn read(&self, query: ReadQuery) -> Result<Page, StoreError> {
@@ -384,26 +301,10 @@ impl Store for RedisStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        if let Some(task) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
-        }
-        if let Some(watch) = &self.watch {
-            watch.abort();
-        }
+        self.stop();
         // Nothing is buffered here: what was answered is in Redis.
         self.appends.close();
         self.general.close();
         Ok(())
-    }
-}
-
-impl Drop for RedisStore {
-    fn drop(&mut self) {
-        if let Some(task) = self.subscriber.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
-        }
-        if let Some(watch) = &self.watch {
-            watch.abort();
-        }
     }
 }
