@@ -1,5 +1,5 @@
 // Overview: what needs somebody, and how the hub did for a quarter of an hour.
-import { api, enc, every } from "./api.js";
+import { api, can, enc, every } from "./api.js";
 import { tile } from "./chart.js";
 import { fact, h, head, show } from "./dom.js";
 import { clock, count, figure, many, size, span } from "./words.js";
@@ -76,6 +76,7 @@ function draw(root, o, needs, { nodes }) {
     h("section", { class: "card", "aria-labelledby": "needs" },
       h("h2", { id: "needs" }, "What needs attention"),
       needs.length ? h("ul", { class: "needs" }, needs.map(need)) : h("p", { class: "well" }, "Nothing: every stream delivers, nothing is stuck."),
+      !now.accepted && !states.length ? h("p", { class: "soft begin" }, "Nothing has been sent here yet. ", can("register") ? h("a", { href: "#/types/new" }, "Register a type to begin") : null) : null,
       o.attention_more ? h("p", { class: "soft" }, `And ${many(o.attention_more, "more thing")}.`) : null),
     h("div", { class: "grid tiles" },
       tile("Events", figure(last.accepted), "a second", all, [{ name: "accepted", of: s => s.accepted }, { name: "discarded", of: s => s.discarded, kind: "b" }], figure),
