@@ -9,7 +9,7 @@ export const title = "Overview";
 /** The share of its memory from which a Redis is worth a word, and the bytes of free disk below which the embedded store is. */
 const NEAR = 0.8, ROOM = 1 << 30;
 /** Since when is told as how long: "failed since 2018-…" is "failed for 12 min (since 11:12:01)". */
-const words = text => text.replace(/ since (\d{4}-\d\d-\d\dT[\d:.]+Z)/, (_, at) => ` for ${span(Math.max(0, Date.now() - Date.parse(at)))} (since ${clock(at)})`);
+const words = text => text.replace(/ since (\d{4}-\d\d-\d\dT[\d:.]+Z)/, (_, at) => ` for ${span(Math.max(1000, Date.now() - Date.parse(at)))} (since ${clock(at)})`);
 
 export default function overview(root, _, signal) {
   // Screen readers hear of it when something else needs somebody, not of each second that it goes on.

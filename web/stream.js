@@ -50,7 +50,7 @@ export default async function stream(root, key, signal) {
       head(s.name, h("span", null, pill(s.state), ` ${s.source} of `, h("b", null, s.type)), h("a", { class: "button little", href: "#/streams" }, "All streams"), switchOf(s, now),
         h("button", { class: "little danger", onclick: () => end(s) }, "Delete stream")),
       s.last_error ? h("p", { class: s.state === "failing" ? "note bad" : "note warn" }, `Last failure: ${s.last_error}`) : null,
-      h("div", { class: "grid tiles" },
+      h("div", { class: "grid tiles three" },
         tile("Backlog", count(s.backlog), s.backlog ? `${s.backlog === 1 ? "event waits" : "events wait"}, the oldest for ${span(s.oldest_age_ms)}` : "nothing waits", samples, [{ name: "waiting", of: x => x.backlog }], count),
         tile("Throughput", figure(delivered), delivered === null ? "measuring" : "delivered a second", samples, [{ name: "delivered", of: x => x.delivered }, { name: "failed attempts", of: x => x.failed, kind: "bad" }], figure),
         h("section", { class: "card tile", "aria-label": "Figures" }, h("h2", null, "Since it was registered"), h("dl", { class: "facts" },

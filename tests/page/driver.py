@@ -101,8 +101,10 @@ class Browser:
     def script(self, text, *arguments):
         return self.command("POST", "/execute/sync", {"script": text, "args": list(arguments)})
 
-    def size(self, width, height):
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+    def size(self, width, height, zoom=1):
+        """A window of so many pixels; zoomed, a page has fewer of them and each is larger."""
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width // zoom, height=height // zoom, deviceScaleFactor=zoom,
+                      mobile=width < 500)
 
     def colours(self, scheme, motion=""):
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme},
