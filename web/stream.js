@@ -52,7 +52,7 @@ export default async function stream(root, key, signal) {
       s.last_error ? h("p", { class: s.state === "failing" ? "note bad" : "note warn" }, `Last failure: ${s.last_error}`) : null,
       h("div", { class: "grid tiles three" },
         tile("Backlog", count(s.backlog), s.backlog ? `${s.backlog === 1 ? "event waits" : "events wait"}, the oldest for ${span(s.oldest_age_ms)}` : "nothing waits", samples, [{ name: "waiting", of: x => x.backlog }], count),
-        tile("Throughput", figure(delivered), delivered === null ? "measuring" : "delivered a second", samples, [{ name: "delivered", of: x => x.delivered }, { name: "failed attempts", of: x => x.failed, kind: "bad" }], figure),
+        tile("Throughput", figure(delivered), delivered === null ? "measuring" : "delivered a second", samples, [{ name: "delivered", of: x => x.delivered }, { name: "failed", of: x => x.failed, kind: "bad" }], figure),
         h("section", { class: "card tile", "aria-label": "Figures" }, h("h2", null, "Since it was registered"), h("dl", { class: "facts" },
           fact("Delivered", count(s.delivered)), fact("Failed attempts", count(s.failed)), fact("Dead letters", count(s.dead)),
           fact("In flight", `${count(s.in_flight)} of ${count(s.concurrency)}`), fact("Mailbox", mailbox(s)), fact("Oldest waits", s.backlog ? span(s.oldest_age_ms) : "–")))));
