@@ -121,8 +121,11 @@ mod tests {
         StreamKey { type_no: TypeNo::new(1).unwrap(), name: name.parse().unwrap() }
     }
 
+    /// A stream's backlog, what it delivered and what failed; `None` when the store does not say.
+    type Known = Option<(u64, u64, u64)>;
+
     /// What is seen `n` steps after the first look.
-    fn view(first: Instant, n: u32, streams: &[(&str, Option<(u64, u64, u64)>)]) -> View {
+    fn view(first: Instant, n: u32, streams: &[(&str, Known)]) -> View {
         let counts =
             |(backlog, delivered, failed)| StreamCounts { backlog, delivered, failed, ..StreamCounts::default() };
         let streams = streams.iter().map(|(name, known)| (key(name), known.map(counts)));
