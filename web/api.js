@@ -2,8 +2,8 @@
 import { say } from "./talk.js";
 import { clock, span } from "./words.js";
 
-/** The rights of whoever looks; everything where the hub asks for no tokens. */
-export const session = { name: null, scopes: ["send", "register", "feed", "live", "ops"], types: null, client: null, open: true };
+/** The rights of whoever looks; everything where the hub asks for no tokens. While they are `lost`, nothing is asked by itself. */
+export const session = { lost: false, name: null, scopes: ["send", "register", "feed", "live", "ops"], types: null, client: null, open: true };
 export const can = (...scopes) => scopes.some(s => session.scopes.includes(s));
 export const enc = encodeURIComponent;
 
@@ -62,7 +62,7 @@ export async function api(path, { method = "GET", body, signal, payloads } = {})
   let answer = null;
   try { answer = !text ? null : payloads ? parse(text) : JSON.parse(text); } catch { /* Not ours: a proxy's page. */ }
   if (response.ok) return answer;
-  if (response.status === 401 && path !== "/api/session") dispatchEvent(new Event("signin"));
+  if (response.status === 401 && path !== "/api/session") dispatchEvent(new CustomEvent("signin"));
   throw new Problem(response.status, answer);
 }
 
@@ -72,25 +72,27 @@ export function href(links, rel) {
   return found && found.slice(found.indexOf("/api/events"));
 }
 
-/** Calls `work` now and every so often until `signal` aborts; never twice at a time, not while nobody looks, and at once when somebody looks again. */
+/** Calls `work` now and every so often until `signal` aborts; never twice at a time, not while nobody looks or may, and at once when somebody does again. */
 export function every(ms, signal, work) {
   let timer, told = "", busy = false;
   const run = async () => {
     if (busy) return;
     busy = true;
     clearTimeout(timer);
-    if (!document.hidden) try {
+    if (!document.hidden && !session.lost) try {
       await work();
       told = "";
     } catch (error) {
       // Said once; that the hub is away stands at the top. What is no answer of the hub is a fault of this page.
-      if (error.status && error.message !== told) say((told = error.message), true);
+      if (error.status === 401) told = "";
+      else if (error.status && error.message !== told) say((told = error.message), true);
       else if (error.name !== "AbortError" && error.status === undefined) console.error(error);
     }
     busy = false;
     if (!signal.aborted) timer = setTimeout(run, ms);
   };
   document.addEventListener("visibilitychange", () => { if (!document.hidden) run(); }, { signal });
+  addEventListener("signedin", run, { signal });
   signal.addEventListener("abort", () => clearTimeout(timer));
   return run();
 }

@@ -2,7 +2,7 @@
 import { api, can, session } from "./api.js";
 import { h, show } from "./dom.js";
 import overview from "./overview.js";
-import { onSignOut, signIn, take } from "./signin.js";
+import { forget, onSignOut, signIn, take } from "./signin.js";
 import { dialog, parts, say } from "./talk.js";
 import { switchTheme } from "./theme.js";
 
@@ -55,22 +55,50 @@ function refused(root, at) {
     ? `The token ${session.name} is not for this page; its scopes are ${session.scopes.join(", ")}.`
     : [`The token ${session.name} may ${session.scopes.join(", ")} over the API, and there is no page for that: `, h("a", { href: "docs" }, "its documentation"), "."]));
   else show(root, h("h1", null, "Event Source"), h("div", { class: "card form" },
-    h("p", null, "Sign in to see this page."), h("p", null, h("button", { class: "main", onclick: enter }, "Sign in…"))));
+    ended ? h("p", { class: "note warn" }, ended) : null, h("p", null, "Sign in to see this page."), h("p", null, h("button", { class: "main", onclick: enter }, "Sign in…"))));
 }
 
+// What happened to the token before, until somebody signs in.
+let asking = false, ended = "";
 async function enter() {
-  session.scopes = [];
+  if (asking) return;
+  asking = true;
+  forget();
   route();
-  if (await signIn()) route();
+  if (await signIn()) {
+    ended = "";
+    route();
+  }
+  asking = false;
 }
-addEventListener("signin", enter);
+/**
+ * Asks whoever was signed in to do so again, over the page as it stands: with a token for the same it goes on, forms and
+ * all; with another it is shown anew, at the same place.
+ */
+async function again(withdrawn) {
+  if (asking) return;
+  asking = session.lost = true;
+  const rights = () => JSON.stringify([session.scopes, session.types, session.client]);
+  const before = rights();
+  const why = `The hub no longer takes the token ${session.name}: it was withdrawn${withdrawn ? "" : ", or a session's 12 hours are over"}.`;
+  const done = await signIn(`${why} Once you have signed in with one that it takes, the page goes on where it was.`);
+  asking = session.lost = false;
+  if (done && rights() === before) { dispatchEvent(new Event("signedin")); return; }
+  for (const other of document.querySelectorAll("dialog[open]")) other.close();
+  if (!done) {
+    forget();
+    ended = why;
+  }
+  route();
+}
+addEventListener("signin", ({ detail }) => (session.name ? again(detail === "withdrawn") : enter()));
 onSignOut(enter);
 
 // Shortcuts, where nobody types.
 const KEYS = [
   ...PAGES.map(page => [`g ${page.key}`, `Go to ${page.name}`]),
   ["/", "To the first filter"], ["e", "Find an event by its id"], ["p", "Live: pause and go on"],
-  ["↑ ↓ Enter", "Live: choose an event and open it"], ["d", "Light or dark"], ["?", "This list"], ["Esc", "Close a dialog"],
+  ["↑ ↓ Enter", "Live: choose an event and open it"], ["← →", "Charts: read a moment after another"], ["d", "Light or dark"], ["?", "This list"], ["Esc", "Close a dialog"],
 ];
 const help = () => dialog("Keyboard shortcuts", close => parts(
   h("table", { class: "keys" }, h("tbody", null, KEYS.map(([keys, what]) => h("tr", null, h("td", null, keys.split(" ").map(k => [h("kbd", null, k), " "])), h("td", null, what))))),

@@ -14,7 +14,7 @@ export function h(tag, attributes, ...children) {
   return element;
 }
 const some = children => children.flat(9).filter(c => c !== null && c !== undefined && c !== false);
-const HANDLERS = ["onclick", "onsubmit", "onpointermove", "onpointerleave", "onchange", "oninput"];
+const HANDLERS = ["onclick", "onsubmit", "onpointermove", "onpointerleave", "onfocus", "onblur", "onkeydown", "onchange", "oninput"];
 const keyOf = node => node?.dataset?.key;
 
 /** Makes `old` like `wanted`, keeping what is there. Children with a `data-key` are found again wherever they are now. */

@@ -39,7 +39,7 @@ export default function feed(root, _, signal) {
       wrong.hidden = true;
       draw(page, who, lag);
     } catch (error) {
-      if (error.name === "AbortError" || mine !== round) return;
+      if (error.name === "AbortError" || error.status === 401 || mine !== round) return;
       wrong.hidden = false;
       wrong.textContent = error.message;
       show(out);
@@ -61,7 +61,7 @@ export default function feed(root, _, signal) {
           h("div", { class: "row" }, step("prev", "← Before"), step("current", "Now"), step("next", "After →"),
             h("button", { type: "button", class: "quiet", onclick: () => copy(curl(here), "The command") }, "Copy as curl"))),
         page.events.length ? table("Events", who ? ["Created", "Type", "Payload", "Id", ""] : ["Created", "Type", "Payload", "Id"], page.events.map(e => row(e, who)))
-          : h("p", { class: "empty" }, who ? "Nothing here for this client." : "No event in this slice."),
+          : h("p", { class: "empty" }, who ? "Nothing here for this client." : "No event in this slice. Go to the one before, or choose a longer one."),
         href(page.links, "more") ? h("p", { class: "more" }, step("more", "Older ones of this slice")) : null));
   }
   function lagOf(who, lag) {
@@ -93,5 +93,6 @@ export default function feed(root, _, signal) {
       h("div", { class: "field tight" }, h("label", { for: "feed-status" }, "Show"), status), h("button", { class: "main" }, "Show")),
     wrong, told, out);
   slice.onchange = status.onchange = begin;
+  addEventListener("signedin", () => go(here), { signal });
   begin();
 }

@@ -17,7 +17,7 @@ export default function nodes(root, _, signal) {
         table("Nodes", ["Node", "State", "Version", "Since", "#Seen", "#Sessions", "#Requests", "#In flight", "#In memory"], all.map(node))),
       store.error ? h("p", { class: "note bad" }, `The store does not say how it is: ${store.error}`) : null,
       store.kind === "embedded" ? h("section", { class: "card" }, h("h2", null, "Store"),
-        h("dl", { class: "facts" }, fact("Kind", "embedded, on this machine's disk"), fact("Free on the disk", size(store.disk_free)), fact("Each write", "synced before its 202"))) : null,
+        h("dl", { class: "facts" }, fact("Kind", "embedded, on this machine's disk"), fact("Free on the disk", size(store.disk_free)), fact("Each write", "on disk before its 202 answer"))) : null,
       h("div", { class: "two" }, store.servers.map(server)));
   });
 }

@@ -1,5 +1,5 @@
 // Overview: what needs somebody, and how the hub did for a quarter of an hour.
-import { api, enc, every } from "./api.js";
+import { api, can, enc, every } from "./api.js";
 import { tile } from "./chart.js";
 import { fact, h, head, show } from "./dom.js";
 import { clock, count, figure, many, size, span } from "./words.js";
@@ -9,7 +9,7 @@ export const title = "Overview";
 /** The share of its memory from which a Redis is worth a word, and the bytes of free disk below which the embedded store is. */
 const NEAR = 0.8, ROOM = 1 << 30;
 /** Since when is told as how long: "failed since 2018-…" is "failed for 12 min (since 11:12:01)". */
-const words = text => text.replace(/ since (\d{4}-\d\d-\d\dT[\d:.]+Z)/, (_, at) => ` for ${span(Math.max(0, Date.now() - Date.parse(at)))} (since ${clock(at)})`);
+const words = text => text.replace(/ since (\d{4}-\d\d-\d\dT[\d:.]+Z)/, (_, at) => ` for ${span(Math.max(1000, Date.now() - Date.parse(at)))} (since ${clock(at)})`);
 
 export default function overview(root, _, signal) {
   // Screen readers hear of it when something else needs somebody, not of each second that it goes on.
@@ -76,6 +76,7 @@ function draw(root, o, needs, { nodes }) {
     h("section", { class: "card", "aria-labelledby": "needs" },
       h("h2", { id: "needs" }, "What needs attention"),
       needs.length ? h("ul", { class: "needs" }, needs.map(need)) : h("p", { class: "well" }, "Nothing: every stream delivers, nothing is stuck."),
+      !now.accepted && !states.length ? h("p", { class: "soft begin" }, "Nothing has been sent here yet. ", can("register") ? h("a", { href: "#/types/new" }, "Register a type to begin") : null) : null,
       o.attention_more ? h("p", { class: "soft" }, `And ${many(o.attention_more, "more thing")}.`) : null),
     h("div", { class: "grid tiles" },
       tile("Events", figure(last.accepted), "a second", all, [{ name: "accepted", of: s => s.accepted }, { name: "discarded", of: s => s.discarded, kind: "b" }], figure),

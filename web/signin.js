@@ -1,4 +1,4 @@
-// Signing in and out: only where the hub asks for a token.
+// Signing in, again and out: only where the hub asks for a token.
 import { api, Problem, session } from "./api.js";
 import { h } from "./dom.js";
 import { attempt, dialog } from "./talk.js";
@@ -12,13 +12,16 @@ export function take(answer) {
   out.replaceChildren("Sign out", h("span", { class: "who" }, ` ${answer.name || ""}`));
 }
 
-let asking = false;
-/** Asks for a token; whether there is one now. */
-export async function signIn() {
-  if (asking) return false;
-  asking = true;
+/** Who looks has no rights any more. */
+export function forget() {
+  Object.assign(session, { name: null, scopes: [], types: null, client: null });
+  out.hidden = true;
+}
+
+/** Asks for a token; whether there is one now. `why` says what happened to the one before. */
+export async function signIn(why) {
   session.open = false;
-  const done = await dialog("This hub asks for a token", close => {
+  const done = await dialog(why ? "Sign in again" : "This hub asks for a token", close => {
     const input = h("input", { type: "password", autocomplete: "current-password", required: true, "aria-describedby": "token-wrong", id: "token" });
     const wrong = h("span", { class: "wrong", id: "token-wrong", role: "alert" });
     return h("form", {
@@ -34,11 +37,10 @@ export async function signIn() {
           input.select();
         }
       },
-    }, h("div", { class: "field" }, h("label", { for: "token" }, "Access token"), input, wrong),
+    }, why ? h("p", { class: "note warn" }, why) : null, h("div", { class: "field" }, h("label", { for: "token" }, "Access token"), input, wrong),
     h("p", { class: "soft small" }, "It is exchanged for a cookie that scripts cannot read; the page shows what its scopes allow."),
     h("div", { class: "end" }, h("button", { class: "main" }, "Sign in")));
-  });
-  asking = false;
+  }, { veil: Boolean(why) });
   return Boolean(done);
 }
 
@@ -46,7 +48,7 @@ export async function signIn() {
 export function onSignOut(after) {
   out.onclick = () => attempt(async () => {
     await api("/api/session", { method: "DELETE" });
-    out.hidden = true;
+    forget();
     after();
   });
 }

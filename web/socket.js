@@ -1,7 +1,9 @@
 // The public WebSocket: opened, and opened again from the last event on whenever it is lost.
-import { api, connection, enc, parse } from "./api.js";
+import { api, connection, enc, parse, session } from "./api.js";
 import { read } from "./ring.js";
 
+/** The code by which the hub ends a session whose token was withdrawn. */
+const WITHDRAWN = 4001;
 /** Silence after which the hub is asked whether it is still there, in ms. */
 const SILENCE = 20000;
 
@@ -41,6 +43,7 @@ export class Line {
     };
     mine.onclose = async event => {
       if (mine !== this.socket) return;
+      if (event.code === WITHDRAWN) dispatchEvent(new CustomEvent("signin", { detail: "withdrawn" }));
       this.again(event.reason);
       if (!opened) this.on.lost(await this.why());
     };
@@ -49,6 +52,7 @@ export class Line {
   /** Lets go of it and does not come back. */
   stop() {
     clearTimeout(this.retry);
+    removeEventListener("signedin", this.back);
     clearInterval(this.watch);
     const old = this.socket;
     this.socket = null;
@@ -58,7 +62,9 @@ export class Line {
   again(reason) {
     this.stop();
     this.on.lost(reason);
-    this.retry = setTimeout(() => this.start(this.types, this.since), this.wait);
+    this.back = () => this.start(this.types, this.since);
+    // Until somebody has signed in again there is nothing to try.
+    this.retry = setTimeout(() => (session.lost ? addEventListener("signedin", this.back, { once: true }) : this.back()), this.wait);
     this.wait = Math.min(this.wait * 2, 10000);
   }
 
@@ -79,7 +85,7 @@ export class Line {
     try {
       const answer = await fetch(`api/events/?types=${enc(this.types || "*")}`, { headers: { Accept: "text/event-stream" }, signal: over.signal });
       const words = answer.ok ? "" : (await answer.json()).detail;
-      if (answer.status === 401) dispatchEvent(new Event("signin"));
+      if (answer.status === 401) dispatchEvent(new CustomEvent("signin"));
       over.abort();
       return words;
     } catch {

@@ -1,5 +1,5 @@
 // One stream: how delivery does, and everything that can be done about it.
-import { api, enc, every } from "./api.js";
+import { api, enc, every, hubNow } from "./api.js";
 import { tile } from "./chart.js";
 import { fact, h, head, keyed, pill, show, table } from "./dom.js";
 import { letters } from "./dead.js";
@@ -11,10 +11,14 @@ import { count, figure, many, span, stamp, when } from "./words.js";
 
 /** Attempts that are shown of the newest 1000. */
 const SHOWN = 60;
+/** Where the page has looked within so many ms, it knows more than the hub's sample of 15 s says. */
+const NEAR = 10000;
 
 export default async function stream(root, key, signal) {
   const at = `streams/${enc(key.type)}/${enc(key.name)}`;
-  const rate = throughput(), samples = [];
+  const rate = throughput();
+  // What the page has seen itself; of when it did not look, there is what the hub has.
+  const seen = [];
   const now = () => attempt(refresh);
   // Forms are made once, and stand beside what is refreshed.
   const top = h("div", { class: "form" }, h("p", { class: "soft" }, "Reading…"));
@@ -34,16 +38,21 @@ export default async function stream(root, key, signal) {
     }
     if (first) tuning.set(s);
     first = false;
-    samples.push({ at: new Date().toISOString(), delivered: rate(s), backlog: s.backlog });
-    if (samples.length > 360) samples.shift();
-    const delivered = samples.at(-1).delivered;
+    const newest = { at: hubNow(), backlog: s.backlog, delivered: null, failed: null, ...rate(s) };
+    const samples = seen.concat((s.history || []).map(x => ({ ...x, at: Date.parse(x.at) })).filter(x => !seen.some(y => Math.abs(x.at - y.at) < NEAR)));
+    samples.sort((a, b) => a.at - b.at);
+    samples.push(newest);
+    // The first look has no rate yet: the hub's last one goes on.
+    const delivered = samples.findLast(x => x.delivered !== null)?.delivered ?? null;
+    if (newest.delivered !== null) seen.push(newest);
+    if (seen.length > 360) seen.shift();
     show(top,
       head(s.name, h("span", null, pill(s.state), ` ${s.source} of `, h("b", null, s.type)), h("a", { class: "button little", href: "#/streams" }, "All streams"), switchOf(s, now),
         h("button", { class: "little danger", onclick: () => end(s) }, "Delete stream")),
       s.last_error ? h("p", { class: s.state === "failing" ? "note bad" : "note warn" }, `Last failure: ${s.last_error}`) : null,
-      h("div", { class: "grid tiles" },
-        tile("Backlog", count(s.backlog), s.backlog ? `oldest ${span(s.oldest_age_ms)}` : "nothing waits", samples, [{ name: "waiting", of: x => x.backlog }], count, 2.5),
-        tile("Throughput", figure(delivered), delivered === null ? "measuring" : "delivered a second", samples, [{ name: "delivered", of: x => x.delivered }], figure, 2.5),
+      h("div", { class: "grid tiles three" },
+        tile("Backlog", count(s.backlog), s.backlog ? `${s.backlog === 1 ? "event waits" : "events wait"}, the oldest for ${span(s.oldest_age_ms)}` : "nothing waits", samples, [{ name: "waiting", of: x => x.backlog }], count),
+        tile("Throughput", figure(delivered), delivered === null ? "measuring" : "delivered a second", samples, [{ name: "delivered", of: x => x.delivered }, { name: "failed", of: x => x.failed, kind: "bad" }], figure),
         h("section", { class: "card tile", "aria-label": "Figures" }, h("h2", null, "Since it was registered"), h("dl", { class: "facts" },
           fact("Delivered", count(s.delivered)), fact("Failed attempts", count(s.failed)), fact("Dead letters", count(s.dead)),
           fact("In flight", `${count(s.in_flight)} of ${count(s.concurrency)}`), fact("Mailbox", mailbox(s)), fact("Oldest waits", s.backlog ? span(s.oldest_age_ms) : "–")))));

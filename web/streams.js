@@ -9,14 +9,15 @@ export const title = "Streams";
 const ORDER = { failing: 0, paused: 1, draining: 2, active: 3 };
 export const pathOf = s => `streams/${enc(s.type)}/${enc(s.name)}`;
 
-/** Delivered events a second, of each stream, between looks; nothing (`null`) until there are two. */
+/** Delivered events and failed attempts a second, of each stream, between looks; nothing (`null`) until there are two. */
 export function throughput() {
   const before = new Map();
   return s => {
     const key = pathOf(s), now = performance.now(), was = before.get(key);
     if (was && now - was.at < 1500) return was.rate;
-    const rate = was ? Math.max(0, s.delivered - was.delivered) * 1000 / (now - was.at) : null;
-    before.set(key, { at: now, delivered: s.delivered, rate });
+    const of = name => Math.max(0, s[name] - was[name]) * 1000 / (now - was.at);
+    const rate = was ? { delivered: of("delivered"), failed: of("failed") } : null;
+    before.set(key, { at: now, delivered: s.delivered, failed: s.failed, rate });
     return rate;
   };
 }
@@ -56,7 +57,7 @@ export default function streams(root, [type, name], signal) {
     const to = `#/${pathOf(s)}`;
     return keyed(pathOf(s), [
       [h("a", { href: to }, s.name), h("span", { class: "sub" }, `${s.type} · ${s.source}`), s.last_error && s.state !== "active" ? h("span", { class: "err" }, s.last_error) : null],
-      pill(s.state), count(s.backlog), s.backlog ? span(s.oldest_age_ms) : "–", figure(rate(s)), mailbox(s),
+      pill(s.state), count(s.backlog), s.backlog ? span(s.oldest_age_ms) : "–", figure(rate(s)?.delivered), mailbox(s),
       s.dead ? h("a", { href: to, "aria-label": `${many(s.dead, "dead letter")} of ${s.name}` }, count(s.dead)) : "0", switchOf(s, refresh)]);
   };
   function draw() {

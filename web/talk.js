@@ -9,20 +9,20 @@ export function say(text, bad) {
   while (box.children.length > 3) box.firstChild.remove();
   setTimeout(() => line.remove(), bad ? 9000 : 5000);
 }
-/** Runs what a button does; what goes wrong is said. */
+/** Runs what a button does; what goes wrong is said, unless somebody is asked to sign in. */
 export async function attempt(work) {
-  try { return await work(); } catch (error) { if (error.name !== "AbortError") say(error.message, true); return undefined; }
+  try { return await work(); } catch (error) { if (error.name !== "AbortError" && error.status !== 401) say(error.message, true); return undefined; }
 }
 
 let dialogs = 0;
 /** Opens a dialog; resolves with what `close(value)` was given, or undefined. Focus goes back where it was. */
-export function dialog(title, build, { wide, easy } = {}) {
+export function dialog(title, build, { wide, easy, veil } = {}) {
   return new Promise(done => {
     const before = document.activeElement;
     const id = `d${++dialogs}`;
     let value;
-    // An easy one also closes when something beside it is clicked.
-    const box = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": id, closedby: easy ? "any" : null });
+    // An easy one also closes when something beside it is clicked; a veil hides what is behind it.
+    const box = h("dialog", { class: wide ? "wide" : veil ? "veil" : null, "aria-labelledby": id, closedby: easy ? "any" : null });
     const close = result => { value = result; box.close(); };
     box.append(h("div", null, h("h2", { id }, title), build(close)));
     box.addEventListener("close", () => {

@@ -44,7 +44,7 @@ export default function types(root, [what, name], signal) {
   const way = (ty, s) => (can("ops") ? h("a", { class: "sub", href: `#/streams/${enc(ty.type)}/${enc(s.name)}` }, s.name) : h("span", { class: "sub" }, s.name));
   const row = (ty, counts) => keyed(ty.type, [
     can("live") ? h("a", { href: `#/live/${enc(ty.type)}`, title: "Watch its events as they come" }, h("b", null, ty.type)) : h("b", null, ty.type),
-    kept(ty.ttl),
+    h("span", { class: "box" }, kept(ty.ttl)),
     ...(counts ? [figure(rate.of(ty.type)), count(counts.accepted[ty.type] || 0)] : []),
     ty.streams.length ? ty.streams.map(s => way(ty, s)) : h("span", { class: "soft" }, "none"),
     [can("send") ? h("button", { class: "little", onclick: () => sendTest(ty.type) }, "Send test", h("span", { class: "hide" }, ` event of ${ty.type}`)) : null,

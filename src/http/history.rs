@@ -1,6 +1,6 @@
 //! The last quarter of an hour of this node's own figures, for the overview: one sample in five seconds.
 
-use super::AppState;
+use super::{AppState, stream_history};
 use crate::event::Millis;
 use crate::measure::{COMMITS, DELIVERIES, LIVE, Reading, SENDS};
 use std::collections::VecDeque;
@@ -104,12 +104,19 @@ pub async fn keep(state: AppState) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let mut before = Stand::now();
+    // A stream's samples are coarser, for there may be many streams.
+    let every = stream_history::STEP.as_secs() / STEP.as_secs();
+    let mut tick = 0_u64;
     while !state.stopping.load(Ordering::Acquire) {
         ticks.tick().await;
         let view = state.outlook.now(&state).await;
         let now = Stand::now();
         state.outlook.history.add(now.since(&before, view.at, view.totals().map(|(backlog, ..)| backlog)));
         before = now;
+        if tick.is_multiple_of(every) {
+            state.outlook.stream_histories.add(&view);
+        }
+        tick += 1;
     }
 }
 

@@ -68,6 +68,7 @@ pub mod socket;
 mod sse;
 mod state;
 mod store;
+mod stream_history;
 mod stream_ref;
 mod streams;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Made at most once in a few seconds, however many ask: one call of the store for at most [`MAX_COUNTED`] streams.
 
 use super::history::History;
+use super::stream_history::StreamHistories;
 use super::streams::Stream;
 use super::{AppState, health};
 use crate::access::Caller;
@@ -29,6 +30,8 @@ pub struct Outlook {
     newest: Mutex<Option<Arc<View>>>,
     /// This node's figures of the last quarter of an hour.
     pub history: History,
+    /// And of each stream.
+    pub stream_histories: StreamHistories,
     /// `streams.max_backlog`.
     pub max_backlog: u64,
 }
@@ -36,7 +39,8 @@ pub struct Outlook {
 /// An outlook.
 #[derive(Debug)]
 pub struct View {
-    made: Instant,
+    /// When, by this process.
+    pub made: Instant,
     /// When, in Unix milliseconds by this node's clock.
     pub at: Millis,
     /// What `/readyz` would answer.
@@ -97,7 +101,12 @@ impl View {
 impl Outlook {
     /// One without a past.
     pub fn new(max_backlog: u64) -> Self {
-        Self { newest: Mutex::default(), history: History::default(), max_backlog }
+        Self {
+            newest: Mutex::default(),
+            history: History::default(),
+            stream_histories: StreamHistories::default(),
+            max_backlog,
+        }
     }
 
     /// An outlook of the last seconds.
@@ -159,4 +168,29 @@ async fn look(state: &AppState, before: Option<&View>) -> View {
         }
     });
     View { made: Instant::now(), at, ready, streams: streams.collect(), left_out }
+}
+
+#[cfg(test)]
+impl View {
+    /// One that knows no more than counters.
+    pub fn of_counts(
+        made: Instant,
+        at: Millis,
+        streams: impl Iterator<Item = (StreamKey, Option<StreamCounts>)>,
+    ) -> Self {
+        let streams = streams.map(|(key, counts)| StreamView {
+            key,
+            counts,
+            ty: "t".into(),
+            state: StreamState::Active,
+            reason: None,
+            oldest: None,
+            mailbox: (0, 1),
+            full: Duration::ZERO,
+            in_flight: 0,
+            last_error: None,
+            failing_since: None,
+        });
+        Self { made, at, ready: Ok(()), streams: streams.collect(), left_out: 0 }
+    }
 }

@@ -5,11 +5,12 @@
 use super::dead::counted;
 use super::json::{self, write_str};
 use super::links::{Base, Link, write_links};
+use super::stream_history::{self, StreamSample};
 use super::stream_ref::{StreamRef, no_stream, url};
 use super::{AppState, Problem, answer, body};
 use crate::access::Caller;
 use crate::error::ApiError;
-use crate::event::Millis;
+use crate::event::{Millis, rfc3339};
 use crate::registry::{DeleteStream, Statuses, StreamEntry, Tune, Tuning, TypeEntry};
 use crate::store::{StreamCounts, StreamKey};
 use crate::streams::{MAX_CONCURRENCY, MAX_MAILBOX, SinkStatus, StreamState};
@@ -30,6 +31,7 @@ pub async fn list(req: HttpRequest, caller: Caller, state: web::Data<AppState>) 
             out.push(b',');
         }
         stream.write(counts, statuses.get(&stream.key()), now, &base, &mut out);
+        out.push(b'}');
     }
     out.extend_from_slice(b"]}");
     Ok(answer::read(HttpResponse::Ok(), out))
@@ -109,8 +111,11 @@ async fn show(req: &HttpRequest, ty: &TypeEntry, name: &str, state: &AppState) -
     let streams: Vec<_> = Stream::all(ty).filter(|s| s.entry.spec.name.as_str() == name).collect();
     let (counts, statuses, now) = ask(&streams, state).await?;
     let (Some(stream), Some(counts)) = (streams.first(), counts.first()) else { return Err(no_stream().into()) };
-    let mut out = Vec::with_capacity(512);
+    let past = state.outlook.stream_histories.of(&stream.key());
+    let mut out = Vec::with_capacity(512 + past.len() * 96);
     stream.write(counts, statuses.get(&stream.key()), now, &Base::of(req, &state.http), &mut out);
+    write_past(&past, &mut out);
+    out.push(b'}');
     Ok(answer::read(HttpResponse::Ok(), out))
 }
 
@@ -165,6 +170,7 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// All but the last brace.
     fn write(
         &self,
         counts: &StreamCounts,
@@ -206,8 +212,22 @@ impl<'a> Stream<'a> {
         out.extend_from_slice(b",\"links\":");
         let link = |rel, tail| Link::new(rel, url(self.ty.name.as_str(), spec.name.as_str(), tail, base));
         write_links(&[link("self", ""), link("attempts", "/attempts"), link("dead", "/dead")], out);
-        out.push(b'}');
     }
+}
+
+/// The last quarter of an hour of one stream.
+fn write_past(past: &[StreamSample], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(",\"interval_ms\":{},\"history\":[", stream_history::STEP.as_millis()).as_bytes());
+    // More digits would say no more.
+    let round = |value: f32| (f64::from(value) * 1000.0).round() / 1000.0;
+    for (n, StreamSample { at, backlog, delivered, failed }) in past.iter().enumerate() {
+        let (comma, at) = (if n > 0 { "," } else { "" }, rfc3339(*at));
+        let (delivered, failed) = (round(*delivered), round(*failed));
+        let sample =
+            format!("{comma}{{\"at\":\"{at}\",\"backlog\":{backlog},\"delivered\":{delivered},\"failed\":{failed}}}");
+        out.extend_from_slice(sample.as_bytes());
+    }
+    out.push(b']');
 }
 
 #[cfg(test)]
@@ -222,6 +242,8 @@ mod tests {
         let counts = StreamCounts { backlog: 3, delivered: 4, failed: 5, dead: 6, oldest: Some(900) };
         let mut out = Vec::new();
         stream.write(&counts, status, 1000, &Base::fixed("http://h"), &mut out);
+        write_past(&[StreamSample { at: 1_517_483_521_000, backlog: 3, delivered: 0.1, failed: 2.0 }], &mut out);
+        out.push(b'}');
         serde_json::from_slice(&out).unwrap()
     }
 
@@ -247,6 +269,8 @@ mod tests {
                     {"rel": "attempts", "href": "http://h/api/events/streams/a:b/s/attempts"},
                     {"rel": "dead", "href": "http://h/api/events/streams/a:b/s/dead"},
                 ],
+                "interval_ms": 15_000,
+                "history": [{"at": "2018-02-01T11:12:01.000Z", "backlog": 3, "delivered": 0.1, "failed": 2}],
             })
         );
         assert_eq!(written(Some(&status), true)["state"], "draining");

@@ -69,6 +69,25 @@ async fn samples_come_every_five_seconds() {
     assert_eq!((&sample["sessions"], &sample["backlog"]), (&json!(0), &json!(0)));
 }
 
+both_stores!(a_stream_tells_its_last_quarter_of_an_hour);
+
+async fn a_stream_tells_its_last_quarter_of_an_hour(setup: Setup) {
+    let hub = setup.start().await;
+    let hook = Webhook::start().await;
+    hub.register_with("t", "1h", json!([webhook("hook", &hook.uri("/"))])).await;
+    let show = || async { hub.get("/api/events/streams/t/hook").await.expect(200).json() };
+    assert_eq!(show().await["interval_ms"], 15_000);
+    let sampled = || async {
+        hub.send("t", json!(1)).await;
+        show().await["history"].as_array()?.first().cloned()
+    };
+    let sample = eventually(PATIENCE * 2, "a sample", sampled).await;
+    assert!(sample["delivered"].as_f64().unwrap() > 0.0, "{sample}");
+    assert_eq!((&sample["failed"], sample["at"].as_str().map(str::len)), (&json!(0), Some(24)), "{sample}");
+    let all = hub.get("/api/events/streams").await.expect(200).json();
+    assert_eq!(all["streams"][0]["history"], Value::Null, "a list has none");
+}
+
 #[actix_web::test]
 async fn a_store_that_is_away_and_dead_letters_are_told() {
     let setup = Setup::redis();

@@ -16,7 +16,7 @@ FLAGS = [
     "--enable-precise-memory-info",
 ]
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c", "Down": "\ue015", "Up": "\ue013", "End": "\ue010", "Shift": "\ue008"}
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c", "Down": "\ue015", "Up": "\ue013", "Left": "\ue012", "Right": "\ue014", "End": "\ue010", "Shift": "\ue008"}
 PATIENCE = 45
 
 
@@ -101,11 +101,14 @@ class Browser:
     def script(self, text, *arguments):
         return self.command("POST", "/execute/sync", {"script": text, "args": list(arguments)})
 
-    def size(self, width, height):
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+    def size(self, width, height, zoom=1):
+        """A window of so many pixels; zoomed, a page has fewer of them and each is larger."""
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width // zoom, height=height // zoom, deviceScaleFactor=zoom,
+                      mobile=width < 500)
 
-    def colours(self, scheme):
-        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    def colours(self, scheme, motion=""):
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme},
+                                                              {"name": "prefers-reduced-motion", "value": motion}])
 
     def picture(self, path):
         with open(path, "wb") as out:
@@ -165,6 +168,11 @@ class Browser:
             key = KEYS.get(key, key)
             steps += [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
         self.command("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": steps}]})
+
+    def point(self, x, y):
+        """Moves the mouse there."""
+        move = {"type": "pointerMove", "duration": 0, "x": int(x), "y": int(y)}
+        self.command("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": [move]}]})
 
     def focused(self):
         """What has the focus: its name as a screen reader says it, or its words."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import unittest
+import urllib.error
 
 from base import Page
 from driver import until
@@ -16,7 +17,121 @@ TOKENS = [
     ("sender", {"scopes": ["send"]}),
     ("operator", {"scopes": ["ops"]}),
 ]
+# Known only once another is not any more.
+LATER = [("heir", {"scopes": ["send", "register", "feed", "live", "ops"]})]
 BOSS = {"Authorization": "Bearer boss"}
+
+
+def file_of(*names):
+    """Settings that know these tokens."""
+    tables = [{"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **limits} for name, limits in [*TOKENS, *LATER]
+              if name in names]
+    lines = [[f"{key} = {json.dumps(value)}" for key, value in table.items()] for table in tables]
+    return "".join("[[auth.tokens]]\n" + "\n".join(table) + "\n" for table in lines)
+
+
+class Withdrawn(Page):
+    """A token is withdrawn while somebody looks."""
+
+    def hub_of(self, **settings):
+        return super().hub_of(file=file_of("boss", "sender"), **settings)
+
+    def setUp(self):
+        super().setUp()
+        self.hub.register("shop:order", streams=[self.hook.stream("ship")], headers=BOSS)
+
+    def send(self, payload):
+        self.hub.call("POST", "/api/events/send", {"type": "shop:order", "payload": payload}, {"Authorization": "Bearer sender"})
+
+    def enter(self, page):
+        self.go(page)
+        self.browser.fill("Access token", "boss")
+        self.browser.click("Sign in")
+        self.browser.sees("Sign out boss")
+        self.browser.errors()
+
+    def sign_in(self, token):
+        self.browser.fill("Access token", token)
+        self.browser.click("Sign in")
+
+    def test_live_asks_to_sign_in_again_and_goes_on_from_its_last_event(self):
+        browser, hub = self.browser, self.hub
+        self.enter("live")
+        browser.sees("Live: every type")
+        self.send("before")
+        browser.sees("before")
+        browser.fill("Text", "e")
+        hub.reload(file_of("heir", "sender"))
+        browser.sees("Sign in again", "The hub no longer takes the token boss: it was withdrawn.")
+        self.send("meanwhile")
+        self.sign_in("boss")
+        browser.sees("The hub does not know this token")
+        self.sign_in("heir")
+        browser.sees("Sign out heir", "meanwhile", "caught up 1 event", "Live: every type")
+        self.send("thereafter")
+        browser.sees("thereafter", "before")
+        self.assertEqual(browser.script("return document.getElementById('live-text').value"), "e", "as it was left")
+        self.assertNotIn("Sign in again", browser.text())
+
+    def test_figures_say_so_and_go_on_and_what_was_typed_stays(self):
+        browser, hub = self.browser, self.hub
+        self.enter("streams/shop%3Aorder/ship")
+        browser.sees("Attempts")
+        browser.fill("Mailbox", "77")
+        hub.reload(file_of("heir", "sender"))
+        browser.sees("The hub no longer takes the token boss: it was withdrawn, or a session's 12 hours are over")
+        covered = browser.script("return getComputedStyle(document.querySelector('dialog[open]'), '::backdrop').backgroundColor")
+        self.assertNotIn("rgba", covered, "nothing is to be seen behind it")
+        asked = "return performance.getEntriesByType('resource').length"
+        before = browser.script(asked)
+        self.sign_in("heir")
+        browser.sees("Sign out heir")
+        until("figures", lambda: browser.script(asked) > before + 3)
+        browser.click("Tune")
+        browser.sees("/ 77")
+        self.assertEqual(hub.call("GET", "/api/events/streams/shop:order/ship", headers={"Authorization": "Bearer heir"})["mailbox"]["limit"], 77)
+
+    def test_a_form_that_is_sent_too_late_is_there_to_be_sent_again(self):
+        browser, hub = self.browser, self.hub
+        self.enter("types/new")
+        browser.fill("Type", "shop:refund")
+        browser.fill("Kept for", "7days")
+        hub.reload(file_of("heir", "sender"))
+        until("the token to be gone", lambda: self.refused("boss"))
+        browser.click("Register", "//main")
+        browser.sees("Sign in again")
+        self.sign_in("heir")
+        browser.sees("Sign out heir")
+        browser.click("Register", "//main")
+        browser.sees("shop:refund is registered", "7 days")
+
+    def test_one_with_other_rights_sees_what_those_allow(self):
+        browser, hub = self.browser, self.hub
+        self.enter("streams")
+        browser.sees("ship")
+        browser.press("?")
+        browser.sees("Keyboard shortcuts")
+        hub.reload(file_of("reader", "sender"))
+        browser.sees("Sign in again")
+        self.sign_in("reader")
+        browser.sees("The token reader is not for this page")
+        self.assertNotIn("Keyboard shortcuts", browser.text())
+        hub.reload(file_of("sender", "heir"))
+        browser.click("Live")
+        browser.sees("Sign in again")
+        browser.press("Escape")
+        browser.sees("Sign in to see this page", "The hub no longer takes the token reader")
+        self.assertEqual(browser.script("return document.querySelectorAll('nav a').length"), 0)
+        browser.click("Sign in…")
+        self.sign_in("heir")
+        browser.sees("Live: every type", "Sign out heir")
+
+    def refused(self, token):
+        try:
+            self.hub.call("GET", "/api/events/streams", headers={"Authorization": f"Bearer {token}"})
+        except urllib.error.HTTPError as error:
+            return error.code == 401
+        return False
 
 
 class Tokens(Page):

@@ -43,16 +43,66 @@ class Overview(Page):
         sender = Sender(hub, lambda n: ("t" if n % 2 else "nobody:knows", n), 40)
         self.addCleanup(sender.stop)
         self.go("overview")
-        name = "return [...document.querySelectorAll('.chart')].map(c => c.getAttribute('aria-label')).find(t => t.startsWith(arguments[0]))"
+        name = """return [...document.querySelectorAll('.chart')].map(c => `${c.getAttribute('aria-label')}: ${c.getAttribute('aria-valuetext')}`)
+            .find(t => t.startsWith(arguments[0]))"""
         told = until("a rate", lambda: (lambda t: t if t and "discarded now 2" in t else None)(browser.script(name, "Events")))
         self.assertRegex(told, r"Events, the last 2 minutes: accepted now (1\d|2\d), at most \d+; discarded now 2\d, at most \d+")
         self.assertRegex(browser.script(name, "Deliveries"), r"delivered now (1\d|2\d), .*failed now 0")
         self.assertRegex(browser.script(name, "Commit latency"), r"median now [\d.]+ ms")
         until("a line", lambda: "L" in browser.script("return document.querySelector('.chart path.a').getAttribute('d')"))
-        # Looking at a moment tells its figures.
-        browser.script("""const svg = document.querySelector('.chart'), box = svg.getBoundingClientRect();
-            svg.dispatchEvent(new PointerEvent('pointermove', { clientX: box.right - 1, bubbles: true }));""")
-        self.assertRegex(browser.script("return document.querySelector('.axis span').textContent"), r"^\d\d:\d\d:\d\d$")
+
+    def read(self):
+        """What the first chart says of the moment that is looked at: when, its figures, whether its line is there; and its drawing."""
+        return self.browser.script("""const tile = document.querySelector('.tile'), hair = tile.querySelector('.at');
+            return [tile.querySelector('.axis span').textContent, tile.querySelector('.legend').innerText,
+              hair.getAttribute('visibility') === 'visible' && Number(hair.getAttribute('x1')), tile.querySelector('path.a').getAttribute('d')]""")
+
+    def after_refresh(self, before):
+        return until("the next refresh", lambda: (lambda now: now if now[3] != before[3] else None)(self.read()))
+
+    def test_a_moment_that_is_looked_at_stays_so_while_figures_refresh(self):
+        browser, hub = self.browser, self.hub
+        hub.register("t")
+        sender = Sender(hub, lambda n: ("t", n), 20)
+        self.addCleanup(sender.stop)
+        self.go("overview")
+        until("some samples", lambda: self.read()[3].count("L") >= 3)
+        self.assertEqual(self.read()[0], "2 min ago")
+        box = browser.script("const b = document.querySelector('.chart').getBoundingClientRect(); return [b.left, b.right, b.top]")
+        # With a pointer: where it is, whatever comes to be drawn there.
+        browser.point(box[1] - 20, box[2] + 40)
+        when, legend, x, drawn = seen = until("a moment", lambda: (lambda now: now if now[2] else None)(self.read()))
+        self.assertRegex(when, r"^\d\d:\d\d:\d\d$")
+        for _ in range(2):
+            seen = self.after_refresh(seen)
+            self.assertRegex(seen[0], r"^\d\d:\d\d:\d\d$")
+            self.assertTrue(seen[2] and abs(seen[2] - x) < 30, f"the line is where the pointer is: {seen[2]} and {x}")
+        self.assertNotEqual(seen[0], when, "time has gone on under it")
+        browser.point(5, 5)
+        until("it to let go", lambda: self.read()[0].endswith("min ago"))
+        # With keys: the moment itself, wherever it comes to be drawn.
+        browser.script("document.getElementById('theme').focus()")
+        until("the chart to have the focus", lambda: browser.press("Tab") or browser.focused().startswith("Events, the last"))
+        browser.press("Left", "Left")
+        value = "return document.activeElement.getAttribute('aria-valuetext')"
+        told = browser.script(value)
+        seen = self.read()
+        self.assertRegex(told, r"^\d\d:\d\d:\d\d: accepted [\d.]+, discarded 0$")
+        self.assertTrue(told.startswith(seen[0]))
+        later = self.after_refresh(self.after_refresh(seen))
+        self.assertEqual((later[:2], browser.script(value)), (seen[:2], told))
+        self.assertLess(later[2], seen[2], "it moves to the left with time")
+        browser.press("Right")
+        self.assertGreater(browser.script(value), told)
+        browser.press("Tab")
+        until("it to let go", lambda: self.read()[0].endswith("min ago"))
+
+    def test_figures_of_a_new_hub_are_on_their_way_and_it_says_how_to_begin(self):
+        browser = self.browser
+        self.go("overview")
+        browser.sees("The first figures are on their way", "Nothing has been sent here yet", "none registered")
+        browser.click("Register a type to begin")
+        browser.sees("Kept for")
 
     def test_a_stream_that_fails_is_seen_and_its_recovery_too(self):
         browser, hub, hook = self.browser, self.hub, self.hook

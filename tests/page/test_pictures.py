@@ -148,6 +148,21 @@ class Pictures(Page):
         token = {"name": "reader", "sha256": hashlib.sha256(b"reader").hexdigest(), "scopes": ["feed", "live"]}
         guarded = self.hub_of(EVENTS__AUTH__TOKENS=json.dumps([token]))
         self.shoot("sign-in", "overview", ["This hub asks for a token"], hub=guarded)
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in token.items())
+        open_to_reader = self.hub_of(file=f"[[auth.tokens]]\n{lines}")
+        self.go("live", open_to_reader)
+        browser.fill("Access token", "reader")
+        browser.click("Sign in")
+        browser.sees("Live: every type")
+        open_to_reader.reload("[[auth.tokens]]\n" + lines.replace("reader", "another").replace(token["sha256"], "0" * 64))
+        browser.sees("Sign in again")
+        for kind, size in [("", WIDE), ("phone-", PHONE)]:
+            for scheme in ["light", "dark"]:
+                browser.size(*size)
+                browser.colours(scheme)
+                browser.picture(PICTURES / f"{kind}sign-in-again-{scheme}.png")
+        browser.size(*WIDE)
+        browser.colours("light")
         hub = self.hub
         hub.register("t")
         hub.send("t", {"before": 1})

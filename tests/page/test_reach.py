@@ -2,7 +2,7 @@
 
 import unittest
 
-from base import Page
+from base import PICTURES, Page
 from driver import until
 from world import ROOT
 
@@ -183,21 +183,39 @@ class Reach(Page):
                     p["name"] == "level" and p["value"]["value"] == 1 for p in node.get("properties", [])) for node in tree
                     if not node.get("ignored")), 1, "one first heading")
 
-    def test_it_fits_a_phone(self):
+    def test_it_fits_from_phone_to_wide_and_zoomed(self):
         browser, hub, hook = self.browser, self.hub, self.hook
         self.something_of_everything()
         long = "financial:end-budget-of-a-campaign." + "x" * 200
         hub.register(long, streams=[hook.stream("a-stream-with-a-long-name-" + "y" * 60)])
         hub.send(long, {"text": "long " * 80})
-        browser.size(360, 740)
-        for page in PAGES:
-            with self.subTest(page=page):
-                self.go(page)
-                self.shown(page)
-                self.assertLessEqual(browser.script("return document.documentElement.scrollWidth"), 360)
-                beyond = browser.script("""return [...document.querySelectorAll('main button, main input, main a')]
-                    .filter(e => e.checkVisibility() && !e.closest('.hide') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.innerText || e.id)""")
-                self.assertEqual(beyond, [], "nothing is beyond the edge")
+        # A phone, a laptop zoomed to 200 and to 400 per cent, half a screen, a wide one.
+        for size in [(360, 740), (1380, 900, 2), (1280, 1024, 4), (920, 700), (1600, 1000)]:
+            browser.size(*size)
+            for page in PAGES:
+                with self.subTest(page=page, size=size):
+                    self.go(page)
+                    self.shown(page)
+                    browser.picture(PICTURES / f"reach-{size[0]}-{page.replace('/', '-').replace('%3A', '-')}.png")
+                    self.assertLessEqual(browser.script("return document.documentElement.scrollWidth - innerWidth"), 0)
+                    beyond = browser.script("""return [...document.querySelectorAll('main button, main input, main a')]
+                        .filter(e => e.checkVisibility() && !e.closest('.hide') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.innerText || e.id)""")
+                    self.assertEqual(beyond, [], "nothing is beyond the edge")
+                    self.assertEqual(browser.script("""return [...document.querySelectorAll('main .scroll')].filter(e => e.scrollWidth > e.clientWidth)
+                        .map(e => e.getAttribute('aria-label'))"""), [], "no table is wider than the page")
+
+    def test_nothing_moves_for_somebody_who_wants_less_motion(self):
+        browser = self.browser
+        self.addCleanup(browser.colours, "light")
+        moves = """return [...document.querySelectorAll('*')].filter(e => { const s = getComputedStyle(e);
+            return s.animationName !== 'none' || s.transitionDuration.split(', ').some(t => parseFloat(t)) || s.scrollBehavior === 'smooth'; }).length"""
+        for motion, some in [("no-preference", True), ("reduce", False)]:
+            browser.colours("light", motion)
+            self.go("types")
+            browser.sees("No type is registered")
+            browser.press("?")
+            browser.sees("Keyboard shortcuts")
+            self.assertEqual(browser.script(moves) > 0, some, motion)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import unittest
 
 from base import Page
 from driver import until
+from world import Sender
 
 DEAD = "//section[@aria-label='Dead letters']"
 
@@ -66,6 +67,31 @@ class Streams(Page):
         browser.click("Delete all 3", DEAD)
         browser.click("Delete 3 dead letters")
         browser.sees("Dead letters (0)")
+
+    def test_charts_begin_with_what_the_hub_has_seen_before_the_page_was_opened(self):
+        browser, hub, hook = self.browser, self.hub, self.hook
+        hub.register("a:b", streams=[hook.stream("hook")])
+        hub.register("a:c", streams=[hook.stream("held")])
+        hub.call("PATCH", "/api/events/streams/a:c/held", {"state": "paused"})
+        sender = Sender(hub, lambda n: ("a:b" if n % 2 else "a:c", n), 40)
+        self.addCleanup(sender.stop)
+        past = lambda ty, name: hub.call("GET", f"/api/events/streams/{ty}/{name}")["history"]
+        found = until("two samples", lambda: (lambda h: h if len(h) >= 2 else None)(past("a:b", "hook")), 70)
+        self.assertTrue(2 < found[-1]["delivered"] < 60, found)
+        held = past("a:c", "held")
+        self.assertGreater(held[-1]["backlog"], held[-2]["backlog"])
+        drawn = "return [...document.querySelectorAll('.chart')].map(c => c.querySelector('path.a').getAttribute('d').split('L').length)"
+        # The page's first drawing, before it can have measured anything itself.
+        self.addCleanup(browser.before_each_page("""new MutationObserver((_, seen) => {
+            if (document.querySelector('.chart')) { window.first_ = (() => { %s })(); seen.disconnect(); }
+            }).observe(document, { subtree: true, childList: true });""" % drawn))
+        self.go("streams/a%3Ab/hook")
+        browser.sees("delivered a second")
+        backlog, throughput = browser.script("return window.first_")
+        self.assertGreaterEqual(backlog, 3, "the hub's samples, and now")
+        self.assertGreaterEqual(throughput, 2)
+        until("what the page sees itself to go on from it", lambda: browser.script(drawn)[1] > throughput)
+        self.assertEqual(browser.errors(), [])
 
     def test_many_dead_letters_are_paged_and_counted(self):
         browser, hub, hook = self.browser, self.hub, self.hook

@@ -48,10 +48,17 @@ class Redis:
 
 
 class Hub:
-    """A hub, with the embedded store in a temporary folder unless told otherwise, which outlives restarts."""
+    """
+    A hub, with the embedded store in a temporary folder unless told otherwise, which outlives restarts. `file` is what
+    its settings file says.
+    """
 
-    def __init__(self, **settings):
+    def __init__(self, file=None, **settings):
         self.folder = tempfile.TemporaryDirectory(prefix="page-hub-")
+        self.file = None
+        if file is not None:
+            self.file = pathlib.Path(self.folder.name, "hub.toml")
+            self.file.write_text(file)
         self.port = free_port()
         self.settings = settings
         self.process = None
@@ -65,8 +72,14 @@ class Hub:
         env = dict(os.environ, EVENTS__HTTP__BIND=f"127.0.0.1:{self.port}", RUST_LOG="warn", EVENTS__HTTP__SHUTDOWN="1s",
                    **{"EVENTS__STORE__URL": f"embedded:{self.folder.name}/data", **self.settings})
         self.log = open(f"{self.folder.name}/log", "ab")
-        self.process = subprocess.Popen([HUB], env=env, stdout=self.log, stderr=self.log)
+        words = [HUB, "--config", str(self.file)] if self.file else [HUB]
+        self.process = subprocess.Popen(words, env=env, stdout=self.log, stderr=self.log)
         until("the hub to be ready", lambda: self.call("GET", "/readyz") is not None)
+
+    def reload(self, file):
+        """Has it read this settings file in place of the one before."""
+        self.file.write_text(file)
+        self.process.send_signal(signal.SIGHUP)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

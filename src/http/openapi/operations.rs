@@ -57,7 +57,8 @@ fn stream() -> Value {
     let get = Operation::api("getStream", STREAMS, "One stream")
         .answers(
             200,
-            "Counters are those of all nodes, what is in memory is this node's.",
+            "Counters are those of all nodes, what is in memory is this node's. `history` is the last quarter of an hour, \
+             as far as this node has seen it; a list of streams has none.",
             schema("Stream"),
             &[CACHING],
         )

@@ -30,6 +30,18 @@ pub fn streams() -> Value {
                 "last_error": { "type": ["string", "null"] },
                 "links": links(),
             }),
+            json!({
+                "interval_ms": count("Between two entries of the history."),
+                "history": list("StreamSample"),
+            }),
+        ),
+        "StreamSample": object(
+            json!({
+                "at": instant("When."),
+                "backlog": count("Events that were not delivered yet."),
+                "delivered": rate("Events a second since the entry before, on all nodes."),
+                "failed": rate("Attempts a second."),
+            }),
             json!({}),
         ),
         "Streams": object(json!({ "streams": list("Stream") }), json!({})),
