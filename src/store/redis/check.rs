@@ -59,11 +59,11 @@ impl Greeter {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Checks the server at the other end of a new connection.
+    /// Checks the server at the other end of a new connection, which was made to `node`.
     ///
     /// # Errors
     /// When it is too old, or holds a newer storage format: nothing may be read or written then.
-    pub(super) async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    pub(super) async fn greet(&self, connection: &mut MultiplexedConnection, node: &Node) -> Result<(), StoreError> {
         let info: String = redis::cmd("INFO").query_async(connection).await.map_err(|e| store_error(&e))?;
         let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.split_once(':')).collect();
         let fact = |name: &str| info.get(name).copied().unwrap_or_default();
@@ -74,7 +74,7 @@ impl Greeter {
             log::error!("Redis is too old: version={version:?} needed=\"{OLDEST}.0\"");
             return Err(StoreError::Unavailable(format!("Redis {version} is too old: {OLDEST}.0 or newer is needed")));
         }
-        self.check_format(connection).await?;
+        self.check_format(connection, node).await?;
         let new = {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             if met.len() >= MET {
@@ -100,16 +100,17 @@ impl Greeter {
         Ok(())
     }
 
-    async fn check_format(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    async fn check_format(&self, connection: &mut MultiplexedConnection, node: &Node) -> Result<(), StoreError> {
         let mut other;
         let mut connection = connection;
         // Where it is on a cluster, a master that serves another part of it says itself.
         for _ in 0..3 {
-            match self.look_at_format(connection).await {
+            match self.look_at_format(connection, &asked).await {
+        let mut asked = node.clone();
                 Err(Trouble::Moved(_)) if self.format_known.load(Ordering::Acquire) => return Ok(()),
                 Err(Trouble::Moved(node)) => {
                     other = open(&self.address.client(&node)?, self.timeout).await?;
-                    connection = &mut other;
+                    (connection, asked) = (&mut other, node);
                 }
                 Err(trouble) => return Err(trouble.error()),
                 Ok(()) => {
@@ -121,18 +122,17 @@ impl Greeter {
         Err(StoreError::Unavailable("the cluster does not say who serves the registry".into()))
     }
 
-    async fn look_at_format(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+    async fn look_at_format(&self, connection: &mut MultiplexedConnection, asked: &Node) -> Result<(), Trouble> {
         let key = self.keys.format();
-        let asked = Node { host: String::new(), port: 0 };
         let known: RedisResult<Option<String>> = redis::cmd("GET").arg(&key).query_async(connection).await;
-        match known.map_err(|error| Trouble::of(&error, &asked))?.map(|known| known.parse::<u64>()) {
+        match known.map_err(|error| Trouble::of(&error, asked))?.map(|known| known.parse::<u64>()) {
             None => {
                 let set: RedisResult<()> =
                     redis::cmd("SET").arg(&key).arg(FORMAT).arg("NX").query_async(connection).await;
                 // A Redis that is full or read-only takes no events either; it gets its mark when it can.
                 set.or_else(|error| match store_error(&error) {
                     StoreError::Full(_) => Ok(()),
-                    _ => Err(Trouble::of(&error, &asked)),
+                    _ => Err(Trouble::of(&error, asked)),
                 })
             }
             Some(Ok(format)) if format <= FORMAT => Ok(()),
