@@ -30,6 +30,8 @@ pub struct ServerCheck {
     pub port: String,
     /// Replicas that are connected to it.
     pub replicas: u32,
+    /// It may take all the memory there is (`maxmemory 0`).
+    pub unlimited: bool,
     /// What an operator should change.
     pub warnings: Vec<StoreWarning>,
 }
@@ -90,7 +92,8 @@ impl Greeter {
                 log::warn!("Redis does not keep what a 202 promises: {warning}");
             }
             let replicas = fact("connected_slaves").parse().unwrap_or(0);
-            let facts = ServerCheck { version: version.into(), port: fact("tcp_port").into(), replicas, warnings };
+            let (version, port, unlimited) = (version.into(), fact("tcp_port").into(), fact("maxmemory") == "0");
+            let facts = ServerCheck { version, port, replicas, unlimited, warnings };
             let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= MET {
                 known.clear();
@@ -103,10 +106,10 @@ impl Greeter {
     async fn check_format(&self, connection: &mut MultiplexedConnection, node: &Node) -> Result<(), StoreError> {
         let mut other;
         let mut connection = connection;
+        let mut asked = node.clone();
         // Where it is on a cluster, a master that serves another part of it says itself.
         for _ in 0..3 {
             match self.look_at_format(connection, &asked).await {
-        let mut asked = node.clone();
                 Err(Trouble::Moved(_)) if self.format_known.load(Ordering::Acquire) => return Ok(()),
                 Err(Trouble::Moved(node)) => {
                     other = open(&self.address.client(&node)?, self.timeout).await?;
@@ -168,7 +171,8 @@ pub(super) fn warnings(
         found.push(StoreWarning { setting: setting.to_owned(), is: is.to_owned(), risk: risk.to_owned() });
     };
     let is = |name: &str| config.and_then(|config| config.get(name)).map(String::as_str);
-    if info.get("aof_enabled").is_some_and(|on| *on == "0") {
+    let no_file = info.get("aof_enabled").is_some_and(|on| *on == "0");
+    if no_file {
         warn("appendonly", "no", "a restart of Redis loses events that were answered with 202: set appendonly yes");
     }
     if !cluster && info.get("cluster_enabled").is_some_and(|on| *on == "1") {
@@ -179,7 +183,8 @@ pub(super) fn warnings(
             warn("CONFIG GET", "refused", "appendfsync and maxmemory-policy cannot be checked: check them yourself")
         }
         Some(_) => {
-            if let Some(other) = is("appendfsync").filter(|is| *is != "always") {
+            // How often it is synced makes no difference to a file that is not written.
+            if let Some(other) = is("appendfsync").filter(|is| !no_file && *is != "always") {
                 warn("appendfsync", other, "a crash of Redis loses up to about a second of events answered with 202");
             }
             if let Some(other) = is("maxmemory-policy").filter(|is| *is != "noeviction") {
@@ -209,7 +214,9 @@ mod tests {
         let wrong = HashMap::from([("aof_enabled", "0"), ("cluster_enabled", "0")]);
         let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")), false);
         let named: Vec<_> = found.iter().map(|warning| warning.setting.as_str()).collect();
-        assert_eq!(named, ["appendonly", "appendfsync", "maxmemory-policy"]);
+        assert_eq!(named, ["appendonly", "maxmemory-policy"]);
+        let lazy = warnings(&right, Some(&config("everysec", "noeviction")), false);
+        assert!(lazy.len() == 1 && lazy[0].setting == "appendfsync", "{lazy:?}");
         assert_eq!(warnings(&right, None, false).len(), 1);
         let member = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "1")]);
         let mut config = config("always", "noeviction");
