@@ -46,6 +46,9 @@ pub struct Check {
 pub enum State {
     /// As it should be.
     Ok,
+    /// As it should be for a hub, and worth a thought all the same: never counted, and for programs as it should be.
+    #[serde(rename = "ok")]
+    Note,
     /// A hub would run, and not keep all it promises.
     Warning,
     /// A hub would not start, or not work.
@@ -78,6 +81,7 @@ impl Finding {
     fn show(&self, out: Out) -> Result<(), Failure> {
         let (word, tone) = match self.state {
             State::Ok => ("ok     ", Tone::Good),
+            State::Note => ("note   ", Tone::Plain),
             State::Warning => ("warning", Tone::Warn),
             State::Wrong => ("wrong  ", Tone::Bad),
         };

@@ -20,6 +20,9 @@ pub enum Failure {
     /// The hub cannot be reached, or not do it at the moment: worth trying again.
     #[error("{0}")]
     Away(String),
+    /// No connection to the hub came about: nothing was sent. Else as `Away`.
+    #[error("{0}")]
+    Unreached(String),
     /// Settings that cannot be used.
     #[error("{0}")]
     Settings(String),
@@ -32,7 +35,7 @@ impl Failure {
             Self::Pipe => 0,
             Self::Said | Self::Refused(_) => 1,
             Self::Usage(_) => 2,
-            Self::Away(_) => 3,
+            Self::Away(_) | Self::Unreached(_) => 3,
             Self::Settings(_) => 78,
         })
     }

@@ -36,7 +36,7 @@ impl Health {
         match asked.unwrap_or_else(|_| late()) {
             Ok(answer) if out.json => answer.print(out),
             Ok(_) => out.line(state),
-            Err(Failure::Away(line)) => Err(Failure::Refused(line)),
+            Err(Failure::Away(line) | Failure::Unreached(line)) => Err(Failure::Refused(line)),
             Err(other) => Err(other),
         }
     }

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::out::{Out, printable};
 use crate::trust;
-use awc::error::SendRequestError;
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
 use awc::http::header::{HeaderMap, RETRY_AFTER};
 use awc::{Client, ClientBuilder, ClientRequest, ClientResponse, Connector};
@@ -172,7 +172,7 @@ impl Hub {
     /// One exchange. Every status is an answer.
     ///
     /// # Errors
-    /// [`Failure::Away`] when there is none in time.
+    /// [`Failure::Away`] when there is none in time, [`Failure::Unreached`] when nothing can have been asked.
     pub async fn call(
         &self,
         method: Method,
@@ -225,7 +225,13 @@ impl Hub {
     }
 
     fn unreachable(&self, error: &SendRequestError) -> Failure {
-        Failure::Away(format!("cannot reach a hub at {}: {}", self.base, printable(&error.to_string())))
+        let line = format!("cannot reach a hub at {}: {}", self.base, printable(&error.to_string()));
+        match error {
+            // A connection that ended before there was an answer.
+            SendRequestError::Connect(ConnectError::Disconnected) => Failure::Away(line),
+            SendRequestError::Connect(_) => Failure::Unreached(line),
+            _ => Failure::Away(line),
+        }
     }
 }
 

@@ -184,6 +184,7 @@ impl Sender<'_> {
         self.batches += 1;
         let key = if self.batches == 1 { self.key.clone() } else { format!("{}:{}", self.key, self.batches) };
         let mut waits = WAITS.iter();
+        let mut unsure = false;
         loop {
             let headers = [("idempotency-key", key.as_str())];
             let sent = self.hub.call(Method::POST, "/api/events/send", &headers, Some(body.clone()));
@@ -192,9 +193,17 @@ impl Sender<'_> {
                 Ok(answer) => (answer.failure(), answer.retry_after()),
                 Err(failure) => (failure, None),
             };
+            unsure |= !matches!(failure, Failure::Unreached(_));
             let Some(wait) = waits.next() else {
                 if !self.given {
-                    say(&format!("it may have arrived: repeat it with --idempotency-key {}", self.key));
+                    // Of more than one batch those before have arrived.
+                    let none = !unsure && self.batches == 1;
+                    let repeat = if none {
+                        "it has not arrived: repeat it, with or without"
+                    } else {
+                        "it may have arrived: repeat it with"
+                    };
+                    say(&format!("{repeat} --idempotency-key {}", self.key));
                 }
                 return Err(failure);
             };

@@ -186,7 +186,7 @@ impl<'a> Follow<'a> {
                 // Never yet connected: that may be the wrong URL, and nothing is lost by saying so.
                 Err(failure) if lost.is_none() => return Err(failure),
                 // Away still: asked again until it is back.
-                Err(Failure::Away(_)) => {}
+                Err(Failure::Away(_) | Failure::Unreached(_)) => {}
                 Err(other) => return Err(other),
             }
             // Somewhere between half of it and all: many that were cut together do not come back together.

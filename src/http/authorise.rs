@@ -138,9 +138,11 @@ pub fn identify(req: &HttpRequest, state: &AppState) -> Result<Caller, ApiError>
     if let Some(token) = bearer(req)? {
         return state.access.find(token).ok_or_else(|| unknown("the token is not known"));
     }
-    if let Some(cookie) = sign_in::cookie(req.headers()) {
+    let mut cookies = sign_in::cookies(req.headers()).peekable();
+    if cookies.peek().is_some() {
         origin::check_own(req, &state.http)?;
-        let caller = unseal(cookie, &state.access, unix_seconds());
+        let now = unix_seconds();
+        let caller = cookies.find_map(|cookie| unseal(cookie, &state.access, now));
         return caller.ok_or_else(|| unknown("the session has ended; sign in again"));
     }
     Err(unknown("send Authorization: Bearer TOKEN"))

@@ -1,7 +1,7 @@
 //! What tokens are limited to, how they may come, and what they get to hear.
 
 use super::*;
-use crate::access::{Limiter, Rate, Scope, Token, TokenHash, generate};
+use crate::access::{Limiter, Rate, Scope, Token, TokenHash, generate, seal};
 use crate::http::testing::Hub;
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
@@ -228,6 +228,15 @@ async fn a_page_signs_in_and_gets_a_cookie_that_only_its_own_pages_may_use() {
     let with = |request: TestRequest| request.insert_header(("cookie", cookie.clone()));
     assert_eq!(hub.json(with(TestRequest::with_uri("/api/session"))).await.0, 200);
     assert_eq!(hub.json(with(TestRequest::with_uri("/api/events/register"))).await.0, 200);
+    // One that another path has kept from before comes first, and does not lock the good one out.
+    let after = |stale: usize| {
+        let mut all = vec![format!("event-source-session={}", seal("taken away", u64::MAX).unwrap()); stale];
+        all.push(cookie.clone());
+        TestRequest::with_uri("/api/session").insert_header(("cookie", all.join("; ")))
+    };
+    assert_eq!(hub.json(after(1)).await.1["name"], json!(secret));
+    assert_eq!(hub.json(after(3)).await.0, 200);
+    assert_eq!(hub.json(after(4)).await.0, 401, "no more than a few are looked at");
     let mark = format!("/api/events/{a}/ok/c");
     let put = || with(TestRequest::put().uri(&mark));
     assert_eq!(hub.json(put()).await.1["type"], "/problems/cross-origin");

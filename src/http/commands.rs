@@ -98,21 +98,28 @@ fn refilter(inbox: &mut Inbox, filter: TypeFilter, control: &'static str) -> Wor
 
 /// Marks events as `PUT /{id}/ok/{client}` does.
 async fn mark(door: Door, caller: Caller, marks: Vec<(String, ClientId)>) -> Vec<String> {
+    let mut numbers = marks.iter().filter_map(|(id, _)| id.parse::<EventId>().ok()).map(|id| id.type_no());
+    let unknown = numbers.any(|number| door.types.find(number).is_none());
+    let looked = if unknown { (door.look)().await } else { Ok(()) };
     let asked: Vec<_> = marks
         .iter()
         .map(|(id, client)| allowed(client, &caller).map(|()| request(id, client, &caller, &door)))
         .collect();
     let requests: Vec<_> = asked.iter().flatten().flatten().cloned().collect();
-    let known = if requests.is_empty() { Ok(Vec::new()) } else { door.store.mark(&requests).await };
+    let known = match looked {
+        Ok(()) if requests.is_empty() => Ok(Vec::new()),
+        Ok(()) => door.store.mark(&requests).await,
+        Err(error) => Err(error),
+    };
     if let Err(e) = &known {
-        log::warn!("marks of a live session were not stored: marks={} error=\"{e}\"", requests.len());
+        log::warn!("marks of a live session were not stored: marks={} error=\"{e}\"", marks.len());
     }
     let mut known = known.map(Vec::into_iter);
     let answers = marks.iter().zip(asked).map(|((id, client), asked)| match (asked, &mut known) {
         (Err(detail), _) => controls::not_marked(id, client, &detail),
-        (Ok(None), _) => controls::acknowledged(id, client, false),
+        (Ok(None), Ok(_)) => controls::acknowledged(id, client, false),
         (Ok(Some(_)), Ok(known)) => controls::acknowledged(id, client, known.next().unwrap_or(false)),
-        (Ok(Some(_)), Err(_)) => controls::not_marked(id, client, "the store is not available; repeat"),
+        (Ok(_), Err(_)) => controls::not_marked(id, client, "the store is not available; repeat"),
     });
     answers.collect()
 }

@@ -17,6 +17,7 @@ pub async fn get(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let id: EventId = path.0.parse().map_err(|_| marks::unknown())?;
+    state.know([id.type_no()]).await?;
     // As if it were not there, for whoever may not know that it is.
     let entry = state.types.by_number(id.type_no()).filter(|entry| caller.sees(&entry.name));
     let entry = entry.ok_or_else(marks::unknown)?;

@@ -4,9 +4,12 @@ use super::links::{API, Base, Link, write_links};
 use super::{AppState, Problem, accept, opening, session, sse};
 use crate::access::{Caller, Pass};
 use crate::live::Door;
+use crate::registry::Look;
+use crate::store::StoreError;
 use actix_web::http::{Method, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 /// Where the entry document leads: relation and path.
@@ -48,7 +51,17 @@ pub(super) fn door(state: &AppState) -> Door {
         settings: Arc::clone(&state.live),
         store: Arc::clone(&state.store),
         types: Arc::new(state.types.clone()),
+        look: look(state),
     }
+}
+
+/// Asks the registry to look, on behalf of a session.
+fn look(state: &AppState) -> Arc<dyn Fn() -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync> {
+    let registry = state.registry.look.clone();
+    Arc::new(move || {
+        let looked = registry.send(Look);
+        Box::pin(async move { looked.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string()))) })
+    })
 }
 
 pub(super) fn wants_websocket(req: &HttpRequest) -> bool {

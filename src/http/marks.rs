@@ -22,7 +22,7 @@ pub async fn put(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     body::discard(&req, payload, &state.http).await;
-    let mark = one(&path, &caller, &state)?;
+    let mark = one(&path, &caller, &state).await?;
     known(&state.store.mark(&[mark]).await?)?;
     Ok(answer::json(HttpResponse::Ok(), b"{\"acknowledge\":true}".to_vec()))
 }
@@ -36,7 +36,7 @@ pub async fn delete(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     body::discard(&req, payload, &state.http).await;
-    let mark = one(&path, &caller, &state)?;
+    let mark = one(&path, &caller, &state).await?;
     known(&state.store.unmark(&[mark]).await?)?;
     Ok(answer::json(HttpResponse::Ok(), b"{\"acknowledge\":false}".to_vec()))
 }
@@ -53,8 +53,10 @@ pub async fn put_many(
     caller.check_client(Some(&client))?;
     let body = body::read(&req, payload, &state.http).await?;
     let ids = ids(body::text(&body)?, state.http.max_depth)?;
-    let asked = |id: &Cow<'_, str>| request(id.parse().ok()?, &client, &caller, &state);
-    let asked: Vec<_> = ids.iter().map(asked).collect();
+    let parsed: Vec<Option<EventId>> = ids.iter().map(|id| id.parse().ok()).collect();
+    state.know(parsed.iter().flatten().map(|id| id.type_no())).await?;
+    let asked = |id: &Option<EventId>| request((*id)?, &client, &caller, &state);
+    let asked: Vec<_> = parsed.iter().map(asked).collect();
     let marks: Vec<_> = asked.iter().flatten().cloned().collect();
     let marked = if marks.is_empty() { Vec::new() } else { state.store.mark(&marks).await? };
     let mut marked = marked.into_iter();
@@ -71,10 +73,12 @@ pub async fn put_many(
     Ok(answer::json(HttpResponse::Ok(), out))
 }
 
-fn one((id, client): &(String, String), caller: &Caller, state: &AppState) -> Result<MarkRequest, ApiError> {
+async fn one((id, client): &(String, String), caller: &Caller, state: &AppState) -> Result<MarkRequest, Problem> {
     let client = params::client(client)?;
     caller.check_client(Some(&client))?;
-    id.parse().ok().and_then(|id| request(id, &client, caller, state)).ok_or_else(unknown)
+    let id: EventId = id.parse().map_err(|_| unknown())?;
+    state.know([id.type_no()]).await?;
+    Ok(request(id, &client, caller, state).ok_or_else(unknown)?)
 }
 
 /// `None` when no type that the caller may know of has the id's number: then, for him, no event has the id.

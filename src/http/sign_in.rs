@@ -93,11 +93,14 @@ fn set_cookie(value: &str, seconds: u64, req: &HttpRequest, state: &AppState, re
     }
 }
 
-/// The value of the cookie, if it is there.
-pub fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// Cookies of the name that are looked at.
+const COOKIES: usize = 4;
+
+/// The values of the cookie, the first few of them: one that another path or domain was given stands beside it.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(name, value)| *name == NAME && !value.is_empty()).map(|(_, value)| value).next()
+    pairs.filter(|(name, value)| *name == NAME && !value.is_empty()).map(|(_, value)| value).take(COOKIES)
 }
 
 #[cfg(test)]
@@ -106,11 +109,16 @@ mod tests {
 
     #[test]
     fn the_cookie_is_found_among_others() {
+        let found = |headers: &HeaderMap| cookies(headers).map(str::to_owned).collect::<Vec<_>>();
         let mut headers = HeaderMap::new();
-        assert_eq!(cookie(&headers), None);
+        assert!(found(&headers).is_empty());
         headers.append(COOKIE, HeaderValue::from_static("a=b; event-source-session=; x"));
-        assert_eq!(cookie(&headers), None);
+        assert!(found(&headers).is_empty());
         headers.append(COOKIE, HeaderValue::from_static("event-source-session2=no;event-source-session=yes"));
-        assert_eq!(cookie(&headers), Some("yes"));
+        assert_eq!(found(&headers), ["yes"]);
+        for _ in 0..10 {
+            headers.append(COOKIE, HeaderValue::from_static("event-source-session=more"));
+        }
+        assert_eq!(found(&headers), ["yes", "more", "more", "more"]);
     }
 }

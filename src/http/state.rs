@@ -3,8 +3,9 @@
 use super::{Feeds, Outgoing, Outlook, Problem, StoreClock};
 use crate::access::Access;
 use crate::alive::Progress;
+use crate::event::TypeNo;
 use crate::live::{BroadcastActor, LiveSettings};
-use crate::registry::{CatchUp, DeleteStream, Learn, Register, Statuses, Tune, TypeView, Unregister};
+use crate::registry::{CatchUp, DeleteStream, Learn, Look, Register, Statuses, Tune, TypeView, Unregister};
 use crate::store::{Appender, NodeId, Store};
 use crate::streams::StreamSettings;
 use actix::dev::ToEnvelope;
@@ -92,6 +93,19 @@ impl AppState {
         }
         Ok(())
     }
+
+    /// Has types of these numbers, out of ids, known if the store knows them: another node may have registered one a moment
+    /// ago. Costs nothing where this node knows them already, and one look at the store's registry for all who come with
+    /// ids of no type at a time.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer.
+    pub async fn know(&self, types: impl IntoIterator<Item = TypeNo>) -> Result<(), Problem> {
+        if types.into_iter().any(|number| self.types.by_number(number).is_none()) {
+            self.registry.look.send(Look).await??;
+        }
+        Ok(())
+    }
 }
 
 /// What HTTP says to the RegistryActor: an address a message, so that this layer knows the messages and
@@ -110,6 +124,8 @@ pub struct RegistryHandle {
     pub learn: Recipient<Learn>,
     /// Asks the store for changes after a standstill.
     pub catch_up: Recipient<CatchUp>,
+    /// Asks the store for types that this node does not know.
+    pub look: Recipient<Look>,
     /// Asks how this node's streams do.
     pub statuses: Recipient<Statuses>,
 }
@@ -123,6 +139,7 @@ where
         + Handler<DeleteStream>
         + Handler<Learn>
         + Handler<CatchUp>
+        + Handler<Look>
         + Handler<Statuses>,
     A::Context: ToEnvelope<A, Register>
         + ToEnvelope<A, Unregister>
@@ -130,6 +147,7 @@ where
         + ToEnvelope<A, DeleteStream>
         + ToEnvelope<A, Learn>
         + ToEnvelope<A, CatchUp>
+        + ToEnvelope<A, Look>
         + ToEnvelope<A, Statuses>,
 {
     fn from(addr: Addr<A>) -> Self {
@@ -140,6 +158,7 @@ where
             delete_stream: addr.clone().recipient(),
             learn: addr.clone().recipient(),
             catch_up: addr.clone().recipient(),
+            look: addr.clone().recipient(),
             statuses: addr.recipient(),
         }
     }

@@ -25,6 +25,8 @@ pub struct Door {
     pub store: Arc<dyn Store>,
     /// Which types there are.
     pub types: Arc<dyn TypeNames>,
+    /// Has the store asked for types that are not known: another node may have registered one a moment ago.
+    pub look: Arc<dyn Fn() -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync>,
 }
 
 /// Why a session did not begin.

@@ -6,7 +6,7 @@
 use super::changes::{self, change};
 use super::sinks::SinkTable;
 use super::{
-    CatchUp, DeleteStream, Learn, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeEntry, TypeView,
+    CatchUp, DeleteStream, Learn, Look, Register, Registered, Statuses, StopStreams, Tune, Tuning, TypeEntry, TypeView,
     Unregister, record,
 };
 use crate::alive::{self, Alive};
@@ -24,12 +24,17 @@ mod refresh;
 
 /// How often a node asks whether the registry has changed: twice within the second that is promised.
 const REFRESH: Duration = Duration::from_millis(400);
+/// How often the store is asked for those who come with an id of a type that is not known: as often as they may make it.
+const LOOKS: Duration = Duration::from_millis(50);
 /// How often the index of due streams is looked at, for wakes that were lost or meant for other nodes.
 const DUE: Duration = Duration::from_secs(1);
 /// How long a dropped stream may still get events from other nodes: those of a version that does not fence appends.
 const LATECOMERS: Duration = Duration::from_secs(3);
 /// Reports of SinkActors that may wait; a SinkActor that finds it full reports again.
 const EVENTS: usize = 1024;
+
+/// Somebody who waits for the store to have been asked.
+type Waiter = oneshot::Sender<Result<(), StoreError>>;
 
 /// Owns type configurations and the SinkActors of their streams.
 pub struct RegistryActor {
@@ -42,12 +47,19 @@ pub struct RegistryActor {
     version: Option<RegistryVersion>,
     /// Types of which something was learnt while the store is being asked: its answer may be older.
     meanwhile: HashSet<TypeNo>,
+    /// When the store was last asked that.
+    looked_at: Option<Instant>,
     /// Since when the store is being asked whether the registry has changed.
     refreshing: Option<Instant>,
     /// When it was noticed that the node had stood still; `None` once the store has been asked after that.
     late_since: Option<Instant>,
     /// Requests that wait for that; as many as may be in flight at most.
-    waiters: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    waiters: Vec<Waiter>,
+    /// Those who wait for the next look at the store, and those who wait for the one that is under way; likewise bounded.
+    lookers: Vec<Waiter>,
+    looking: Vec<Waiter>,
+    /// The next look is due at a time of its own.
+    look_due: bool,
     stopping: bool,
     /// Whether the last look at the store succeeded, so that only changes are logged.
     reachable: bool,
@@ -65,10 +77,14 @@ impl RegistryActor {
             sinks,
             events: Some(events),
             version: None,
+            looked_at: None,
             meanwhile: HashSet::new(),
             refreshing: None,
             late_since: None,
             waiters: Vec::new(),
+            lookers: Vec::new(),
+            looking: Vec::new(),
+            look_due: false,
             stopping: false,
             reachable: true,
         }
@@ -287,7 +303,6 @@ impl Handler<CatchUp> for RegistryActor {
         if self.view.is_current() {
             return Box::pin(async { Ok(()) });
         }
-        let gone = || StoreError::Unavailable("the hub is shutting down".into());
         if self.stopping {
             return Box::pin(async move { Err(gone()) });
         }
@@ -295,6 +310,24 @@ impl Handler<CatchUp> for RegistryActor {
         self.waiters.push(reply);
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(gone())) })
     }
+}
+
+impl Handler<Look> for RegistryActor {
+    type Result = ResponseFuture<Result<(), StoreError>>;
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) -> Self::Result {
+        if self.stopping {
+            return Box::pin(async move { Err(gone()) });
+        }
+        let (reply, answer) = oneshot::channel();
+        self.lookers.push(reply);
+        self.look(ctx);
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(gone())) })
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("the hub is shutting down".into())
 }
 
 impl Handler<Alive> for RegistryActor {

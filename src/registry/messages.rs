@@ -83,6 +83,12 @@ pub struct Learn(pub Vec<TypeRecord>);
 #[rtype(result = "Result<(), StoreError>")]
 pub struct CatchUp;
 
+/// Asks the store what has changed, on behalf of somebody who came with an id of a type that this node does not know.
+/// Answered once the view is as the store had it after that. All who ask share a look, and looks keep a distance.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Look;
+
 /// How this node's SinkActors do.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Vec<(StreamKey, SinkStatus)>")]

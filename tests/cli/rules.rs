@@ -21,6 +21,7 @@ async fn a_hub_that_is_away_is_exit_code_3() {
     }
     let done = Program::new("send t 1").env("EVENTS_URL", &url).run().await.expect(3);
     assert!(done.err.contains("--idempotency-key cli-"), "it says how to repeat it: {done:?}");
+    assert!(done.err.contains("has not arrived") && !done.err.contains("may have arrived"), "{done:?}");
     let done = Program::new("register -").input(r#"{"type":"t","ttl":"1h"}"#).env("EVENTS_URL", &url).run().await;
     done.expect(3).complains(&["cannot reach"]);
     // A probe knows 0 and 1 alone.

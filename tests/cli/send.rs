@@ -2,6 +2,7 @@
 
 use super::program::Program;
 use crate::support::api::ids;
+use crate::support::front::front;
 use crate::support::hub::{Hub, Setup, run};
 use serde_json::{Value, json};
 
@@ -80,4 +81,12 @@ async fn what_is_not_stored_is_no_success() {
         done.complains(&["no JSON on standard input"]);
     })
     .await;
+}
+
+#[actix_web::test]
+async fn what_got_no_answer_may_have_arrived() {
+    // It takes the request, and cuts the connection.
+    let url = format!("http://{}", front(|| None, |_| None).await);
+    let done = Program::new("send t 1").env("EVENTS_URL", &url).run().await.expect(3);
+    assert!(done.err.contains("it may have arrived: repeat it with --idempotency-key cli-"), "{done:?}");
 }

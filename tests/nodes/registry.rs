@@ -1,6 +1,6 @@
 //! The registry over nodes: one winner everywhere, and nobody is behind for long.
 
-use crate::hubs;
+use crate::hubs::{self, know};
 use crate::support::api::webhook;
 use crate::support::hub::{Hub, Setup};
 use crate::support::webhook::Webhook;
@@ -123,6 +123,64 @@ async fn a_registry_that_has_lost_changes_counts_although_its_version_looks_the_
     }
     assert!(hook.received().iter().all(|request| request.line.contains("//new")), "{:?}", hook.received());
     hubs[0].logged("registry has lost changes").await;
+}
+
+#[actix_web::test]
+async fn what_a_node_does_not_know_yet_it_looks_up_before_it_says_no() {
+    let setup = Setup::redis();
+    let hubs = hubs::start(&setup, 2).await;
+    let (first, other) = (&hubs[0], &hubs[1]);
+    let mut session = Session::open(other, "?types=none").await;
+    for round in 0..4 {
+        // A type each, of which the other node has not heard when it is asked.
+        let mut fresh = Vec::new();
+        for way in ["get", "mark", "many", "live", "send"] {
+            let ty = format!("{way}-{round}");
+            first.register(&ty, "1h").await;
+            let id = first.send(&ty, json!(way)).await.id;
+            match way {
+                "get" => drop(other.get(&format!("/api/events/{id}")).await.expect(200)),
+                "mark" => drop(other.call("PUT", &format!("/api/events/{id}/ok/c"), &[], None).await.expect(200)),
+                "many" => {
+                    let marked = other.put("/api/events/ok/c", json!({"ids": ["7", id]})).await.expect(200).json();
+                    let both = json!([{"id": "7", "acknowledge": false}, {"id": id, "acknowledge": true}]);
+                    assert_eq!(marked["results"], both);
+                }
+                "live" => {
+                    session.say(&json!({"ok": id, "client": "c"}).to_string()).await;
+                    assert_eq!(session.event().await["acknowledge"], true, "{id}");
+                }
+                _ => drop(other.send(&ty, json!("stored, not discarded")).await),
+            }
+            fresh.push(ty);
+        }
+        know(&hubs, &fresh[4]).await;
+    }
+}
+
+/// Whoever makes ids up has the store asked no more often than a few times a second.
+#[actix_web::test]
+async fn ids_of_no_type_share_a_few_looks_at_the_store() {
+    let setup = Setup::redis();
+    let hub = setup.start().await;
+    hub.register("t", "1h").await;
+    let mut redis = setup.redis_server().plain();
+    let mut looks = || -> u64 {
+        let info: String = redis::cmd("INFO").arg("commandstats").query(&mut redis).expect("statistics");
+        let get = info.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")).expect("GET was called");
+        get.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number")
+    };
+    let (before, since) = (looks(), Instant::now());
+    for _ in 0..4 {
+        // Type 9000 has not been given to anybody.
+        let path = format!("/api/events/{}", (1_u64 << 60) | 9000 << 9);
+        let asked = join_all((0..50).map(|_| hub.get(&path))).await;
+        assert!(asked.iter().all(|answer| answer.status == 404), "{:?}", asked[0]);
+    }
+    let (looks, time) = (looks() - before, since.elapsed());
+    assert!(looks >= 4, "each round is looked up: {looks}");
+    let most = 5 + time.as_millis() / 40;
+    assert!(u128::from(looks) <= most, "{looks} looks in {time:?}");
 }
 
 const SECRET: &str = "whsec_uR5TUMv5rZrRb9sgZAc5CwkBIWmUDV//wyXa0M+vy0Y=";

@@ -3,6 +3,7 @@
 use crate::kit::*;
 use crate::load::{Load, PATIENCE};
 use crate::redis_server::cluster::RedisCluster;
+use event_source_api::event::{ClientId, Ttl};
 use event_source_api::store::redis::RedisStore;
 use event_source_api::store::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -97,6 +98,62 @@ async fn a_master_that_is_relieved_fails_no_ping() {
         assert!(task.await.expect("no ping fails") > 0);
     }
     load.end().await;
+}
+
+/// A master that is silent when another takes over: nobody can know what became of a mark, and a read is asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_reads_and_was_asked_of_a_master_that_is_relieved_is_asked_of_the_next() {
+    let cluster = RedisCluster::with_replicas(15_000);
+    cluster.until_replicated();
+    let store = connect(&cluster, Duration::from_secs(10), 1);
+    let number = sides(&cluster, 1).0[0];
+    let positions = append(&store, group(number, 3, &["hook"])).await;
+    let (hook, id) = (stream(number, "hook"), ids(number, &positions)[0]);
+    assert_eq!(counts(&store, &hook).await.backlog, 3, "there is a connection");
+    cluster.nodes[1].freeze();
+    let streams = [StreamSince { name: hook.name.clone(), since: 1, until: None }];
+    let (types, numbers, hooks) = (ty(number), [type_no(number)], [hook.clone()]);
+    let stamp = StampQuery { types: vec![ty(number)], from: 0, to: i64::MAX, client: None };
+    let client: ClientId = "c".parse().expect("a client");
+    let marks = [MarkRequest { id, ttl: Ttl::permanent(), client: client.clone() }];
+    let all = [ty(number)];
+    let take_over = async { tokio::task::block_in_place(|| cluster.take_over(&number.to_string(), 1)) };
+    let (page, counts, event, stamp, last, letters, pending, mark, ()) = tokio::join!(
+        store.read(query(vec![ty(number)], 10)),
+        store.counts(&hooks),
+        store.event(id, &types, &streams),
+        store.stamp(stamp),
+        store.last_positions(&numbers),
+        store.dead_letters(&hook, None, 10),
+        store.pending(&all, &client),
+        store.mark(&marks),
+        take_over,
+    );
+    assert_eq!(ids_of(&page.expect("a page")).len(), 3);
+    assert_eq!(counts.expect("counts")[0].backlog, 3);
+    assert!(event.expect("an answer").is_some());
+    assert!(stamp.expect("a stamp").digest.is_some());
+    assert_eq!(last.expect("the last"), positions[2..]);
+    assert!(letters.expect("letters").is_empty());
+    assert_eq!(pending.expect("an answer").counts, [3]);
+    assert!(matches!(mark, Err(StoreError::Unavailable(_))), "{mark:?}");
+    cluster.nodes[1].thaw();
+}
+
+/// Behind a translation of addresses each node is known by the address that it was asked by, with a port of its own.
+#[tokio::test]
+async fn nodes_that_do_not_say_their_host_are_those_that_were_asked() {
+    let cluster = RedisCluster::start();
+    for node in &cluster.nodes {
+        let mut set = ::redis::cmd("CONFIG");
+        set.arg("SET").arg("cluster-preferred-endpoint-type").arg("unknown-endpoint");
+        set.exec(&mut node.plain()).expect("they keep their names to themselves");
+    }
+    // The first to be met does not serve the registry, and says who does.
+    let number = sides(&cluster, cluster.serving("reg")).1[0];
+    let store = connect(&cluster, Duration::from_secs(5), 0);
+    append(&store, group(number, 1, &[])).await;
+    store.ping().await.expect("all masters are there");
 }
 
 #[tokio::test]

@@ -186,6 +186,13 @@ impl RedisCluster {
         self.until_moved(tag, before);
     }
 
+    /// Has the replica of a master that is silent take over what it serves, and waits until it has.
+    pub fn take_over(&self, tag: &str, before: usize) {
+        let replica = &self.nodes[(before + self.nodes.len() / 2) % self.nodes.len()];
+        run(&mut replica.plain(), &["CLUSTER", "FAILOVER", "TAKEOVER"]);
+        self.until_moved(tag, before);
+    }
+
     /// Waits until another node than `before` serves the slot of a hash tag.
     pub fn until_moved(&self, tag: &str, before: usize) -> usize {
         let asked = (0..self.nodes.len()).find(|at| *at != before && self.nodes[*at].is_running());

@@ -10,6 +10,9 @@ use rustix::fs::{Access, access, statvfs};
 use std::path::Path;
 
 const WHAT: &str = "store.url";
+/// What to do about a Redis that may take all memory. The machine may be large enough, so it is no warning.
+const UNLIMITED: &str = "where memory runs out, the kernel kills a Redis without a limit, while one with a limit refuses \
+sends: set maxmemory to two thirds of what it may take; the rest is for rewriting the append-only file";
 /// Free room on the disk below which an operator should do something.
 const LITTLE_ROOM: u64 = 1 << 30;
 
@@ -98,6 +101,9 @@ pub async fn redis(url: &str, settings: &Settings) -> (Vec<Finding>, bool) {
         for warning in &server.warnings {
             let found = format!("Redis has {} {}", warning.setting, warning.is);
             findings.push(Finding::new(State::Warning, WHAT, found, warning.risk.clone()));
+        }
+        if server.memory_limit.is_none() {
+            findings.push(Finding::new(State::Note, WHAT, "Redis has maxmemory 0", UNLIMITED));
         }
         findings.push(replicas(server.replicas, settings.wait_replicas));
     }

@@ -8,6 +8,7 @@ use crate::store::testing::TempStore;
 use crate::store::*;
 use actix::{Actor, Addr, Arbiter};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,7 +69,9 @@ impl Rig {
             BroadcastActor::with_feed(door, for_actor, settings, receiver)
         });
         let names: Arc<dyn TypeNames> = Arc::<Known>::clone(&types);
-        let door = Door { broadcast: broadcast.clone(), settings: Arc::new(for_sessions), store: shared, types: names };
+        let look = Arc::new(|| Box::pin(std::future::ready(Ok(()))) as BoxFuture<'_, _>);
+        let door =
+            Door { broadcast: broadcast.clone(), settings: Arc::new(for_sessions), store: shared, types: names, look };
         Self { store, feed, broadcast, door, types }
     }
 

@@ -1,12 +1,12 @@
 //! The RegistryActor's look at the store: whether anything has changed, and what, when it may also have been lost.
 
-use super::RegistryActor;
+use super::{LOOKS, RegistryActor, Waiter, gone};
 use crate::event::{EventType, TypeFilter, TypeNo};
 use crate::store::{RegistryVersion, StoreError, TypeRecord};
 use actix::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Types that a log line names at most.
 const NAMED: usize = 10;
@@ -22,11 +22,33 @@ impl RegistryActor {
         self.refresh(ctx);
     }
 
+    /// Has the store asked for those who wait for it: at once, or a while after the last time.
+    pub(super) fn look(&mut self, ctx: &mut Context<Self>) {
+        // What is under way may have been asked before they came; its end comes back here.
+        if self.lookers.is_empty() || self.refreshing.is_some() || self.look_due {
+            return;
+        }
+        if self.stopping {
+            return tell(&mut self.lookers, &Err(gone()));
+        }
+        let wait = self.looked_at.map_or(Duration::ZERO, |at| LOOKS.saturating_sub(at.elapsed()));
+        if wait.is_zero() {
+            return self.refresh(ctx);
+        }
+        self.look_due = true;
+        ctx.run_later(wait, |actor, ctx| {
+            actor.look_due = false;
+            actor.look(ctx);
+        });
+    }
+
     fn refresh(&mut self, ctx: &mut Context<Self>) {
         if self.refreshing.is_some() || self.stopping {
             return;
         }
         self.refreshing = Some(Instant::now());
+        self.looked_at = self.refreshing;
+        self.looking.append(&mut self.lookers);
         self.meanwhile.clear();
         let (store, known) = (Arc::clone(&self.store), self.version);
         let read = async move {
@@ -44,14 +66,18 @@ impl RegistryActor {
                         actor.take(version, &records, ctx);
                         actor.view.set_loaded();
                     }
+                    tell(&mut actor.looking, &Ok(()));
                     actor.caught_up(asked, ctx);
                 }
                 Err(e) => {
                     actor.store_failed(&e);
                     actor.view.set_looked();
-                    actor.tell_waiters(&Err(e));
+                    let error = Err(e);
+                    tell(&mut actor.looking, &error);
+                    tell(&mut actor.waiters, &error);
                 }
             }
+            actor.look(ctx);
         }));
     }
 
@@ -79,7 +105,7 @@ impl RegistryActor {
             _ => {
                 self.late_since = None;
                 self.view.caught_up();
-                self.tell_waiters(&Ok(()));
+                tell(&mut self.waiters, &Ok(()));
             }
         }
     }
@@ -117,12 +143,12 @@ impl RegistryActor {
             log::warn!("registry has lost changes and the ones before are in force: count={count} types={some}");
         }
     }
+}
 
-    fn tell_waiters(&mut self, answer: &Result<(), StoreError>) {
-        for waiter in self.waiters.drain(..) {
-            // Whoever asked may have gone.
-            let _ = waiter.send(answer.clone());
-        }
+fn tell(waiters: &mut Vec<Waiter>, answer: &Result<(), StoreError>) {
+    for waiter in waiters.drain(..) {
+        // Whoever asked may have gone.
+        let _ = waiter.send(answer.clone());
     }
 }
 

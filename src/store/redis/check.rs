@@ -38,11 +38,11 @@ impl Greeter {
         Self { keys, address, timeout, met: Mutex::default(), format_known: AtomicBool::new(false) }
     }
 
-    /// Checks the server at the other end of a new connection.
+    /// Checks the server at the other end of a new connection, which was made to `node`.
     ///
     /// # Errors
     /// When it is too old, or holds a newer storage format: nothing may be read or written then.
-    pub(super) async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    pub(super) async fn greet(&self, connection: &mut MultiplexedConnection, node: &Node) -> Result<(), StoreError> {
         let info: String = redis::cmd("INFO").query_async(connection).await.map_err(|e| store_error(&e))?;
         let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.split_once(':')).collect();
         let fact = |name: &str| info.get(name).copied().unwrap_or_default();
@@ -53,7 +53,7 @@ impl Greeter {
             log::error!("Redis is too old: version={version:?} needed=\"{OLDEST}.0\"");
             return Err(StoreError::Unavailable(format!("Redis {version} is too old: {OLDEST}.0 or newer is needed")));
         }
-        self.check_format(connection).await?;
+        self.check_format(connection, node).await?;
         let new = {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             if met.len() >= MET {
@@ -71,16 +71,17 @@ impl Greeter {
         Ok(())
     }
 
-    async fn check_format(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    async fn check_format(&self, connection: &mut MultiplexedConnection, node: &Node) -> Result<(), StoreError> {
         let mut other;
         let mut connection = connection;
+        let mut asked = node.clone();
         // Where it is on a cluster, a master that serves another part of it says itself.
         for _ in 0..3 {
-            match self.look_at_format(connection).await {
+            match self.look_at_format(connection, &asked).await {
                 Err(Trouble::Moved(_)) if self.format_known.load(Ordering::Acquire) => return Ok(()),
                 Err(Trouble::Moved(node)) => {
                     other = open(&self.address.client(&node)?, self.timeout).await?;
-                    connection = &mut other;
+                    (connection, asked) = (&mut other, node);
                 }
                 Err(trouble) => return Err(trouble.error()),
                 Ok(()) => {
@@ -92,18 +93,17 @@ impl Greeter {
         Err(StoreError::Unavailable("the cluster does not say who serves the registry".into()))
     }
 
-    async fn look_at_format(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+    async fn look_at_format(&self, connection: &mut MultiplexedConnection, asked: &Node) -> Result<(), Trouble> {
         let key = self.keys.format();
-        let asked = Node { host: String::new(), port: 0 };
         let known: RedisResult<Option<String>> = redis::cmd("GET").arg(&key).query_async(connection).await;
-        match known.map_err(|error| Trouble::of(&error, &asked))?.map(|known| known.parse::<u64>()) {
+        match known.map_err(|error| Trouble::of(&error, asked))?.map(|known| known.parse::<u64>()) {
             None => {
                 let set: RedisResult<()> =
                     redis::cmd("SET").arg(&key).arg(FORMAT).arg("NX").query_async(connection).await;
                 // A Redis that is full or read-only takes no events either; it gets its mark when it can.
                 set.or_else(|error| match store_error(&error) {
                     StoreError::Full(_) => Ok(()),
-                    _ => Err(Trouble::of(&error, &asked)),
+                    _ => Err(Trouble::of(&error, asked)),
                 })
             }
             Some(Ok(format)) if format <= FORMAT => Ok(()),
@@ -139,7 +139,8 @@ pub(super) fn warnings(
         found.push(StoreWarning { setting: setting.to_owned(), is: is.to_owned(), risk: risk.to_owned() });
     };
     let is = |name: &str| config.and_then(|config| config.get(name)).map(String::as_str);
-    if info.get("aof_enabled").is_some_and(|on| *on == "0") {
+    let no_file = info.get("aof_enabled").is_some_and(|on| *on == "0");
+    if no_file {
         warn("appendonly", "no", "a restart of Redis loses events that were answered with 202: set appendonly yes");
     }
     if !cluster && info.get("cluster_enabled").is_some_and(|on| *on == "1") {
@@ -150,7 +151,8 @@ pub(super) fn warnings(
             warn("CONFIG GET", "refused", "appendfsync and maxmemory-policy cannot be checked: check them yourself")
         }
         Some(_) => {
-            if let Some(other) = is("appendfsync").filter(|is| *is != "always") {
+            // How often it is synced makes no difference to a file that is not written.
+            if let Some(other) = is("appendfsync").filter(|is| !no_file && *is != "always") {
                 warn("appendfsync", other, "a crash of Redis loses up to about a second of events answered with 202");
             }
             if let Some(other) = is("maxmemory-policy").filter(|is| *is != "noeviction") {
@@ -180,7 +182,9 @@ mod tests {
         let wrong = HashMap::from([("aof_enabled", "0"), ("cluster_enabled", "0")]);
         let found = warnings(&wrong, Some(&config("everysec", "allkeys-lru")), false);
         let named: Vec<_> = found.iter().map(|warning| warning.setting.as_str()).collect();
-        assert_eq!(named, ["appendonly", "appendfsync", "maxmemory-policy"]);
+        assert_eq!(named, ["appendonly", "maxmemory-policy"]);
+        let lazy = warnings(&right, Some(&config("everysec", "noeviction")), false);
+        assert!(lazy.len() == 1 && lazy[0].setting == "appendfsync", "{lazy:?}");
         assert_eq!(warnings(&right, None, false).len(), 1);
         let member = HashMap::from([("aof_enabled", "1"), ("cluster_enabled", "1")]);
         let mut config = config("always", "noeviction");

@@ -220,7 +220,7 @@ impl Link {
             if matches!(dialer.address.kind, Kind::Sentinel(_)) {
                 check_role(&mut connection, &node).await?;
             }
-            dialer.greeter.greet(&mut connection).await?;
+            dialer.greeter.greet(&mut connection, &node).await?;
             load_scripts(&mut connection).await.map_err(|e| store_error(&e))?;
             Ok(connection)
         });

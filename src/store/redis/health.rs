@@ -6,7 +6,6 @@ use super::{RedisStore, SCRIPTS};
 use crate::event::Millis;
 use crate::store::StoreError;
 use futures_util::future::join_all;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -27,14 +26,7 @@ struct Reading {
 impl RedisStore {
     /// The slowest master's clock; all must be there.
     pub(super) async fn ping_all(&self) -> Result<Millis, StoreError> {
-        loop {
-            let before = self.masters.slots();
-            match self.ping_known().await {
-                // Who was relieved meanwhile has nothing to say: those that are masters now are asked.
-                Err(_) if !Arc::ptr_eq(&before, &self.masters.slots()) => {}
-                answer => return answer,
-            }
-        }
+        self.masters.steadily(|| self.ping_known()).await
     }
 
     /// The same, by those that are masters as far as is known.

@@ -100,6 +100,24 @@ impl Masters {
         self.wanted.notify_one();
     }
 
+    /// Does again what failed while other masters came to be known, for who was relieved has nothing to say. Only for what
+    /// reads: it may have been done. Ends when its caller gives up.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(super) async fn steadily<T, W>(&self, work: impl Fn() -> W) -> Result<T, StoreError>
+    where
+        W: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            let before = self.slots();
+            match work().await {
+                Err(_) if !Arc::ptr_eq(&before, &self.slots()) => {}
+                answer => return answer,
+            }
+        }
+    }
+
     /// Waits until it should be looked up.
     pub(super) async fn due(&self) {
         if tokio::time::timeout(EVERY, self.wanted.notified()).await.is_ok() {

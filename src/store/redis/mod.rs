@@ -134,15 +134,15 @@ impl Store for RedisStore {
     }
 
     async fn read(&self, query: ReadQuery) -> Result<Page, StoreError> {
-        self.within(self.read_page(query)).await
+        self.within(self.masters.steadily(|| self.read_page(&query))).await
     }
 
     async fn stamp(&self, query: StampQuery) -> Result<Stamp, StoreError> {
-        self.within(self.read_stamp(query)).await
+        self.within(self.masters.steadily(|| self.read_stamp(&query))).await
     }
 
     async fn pending(&self, types: &[TypeRef], client: &ClientId) -> Result<Pending, StoreError> {
-        self.within(self.count_pending(types, client)).await
+        self.within(self.masters.steadily(|| self.count_pending(types, client))).await
     }
 
     async fn event(
@@ -151,7 +151,7 @@ impl Store for RedisStore {
         ty: &TypeRef,
         streams: &[StreamSince],
     ) -> Result<Option<EventDetail>, StoreError> {
-        self.within(self.event_detail(id, ty, streams)).await
+        self.within(self.masters.steadily(|| self.event_detail(id, ty, streams))).await
     }
 
     async fn mark(&self, marks: &[MarkRequest]) -> Result<Vec<bool>, StoreError> {
@@ -183,7 +183,7 @@ impl Store for RedisStore {
     }
 
     async fn counts(&self, streams: &[StreamKey]) -> Result<Vec<StreamCounts>, StoreError> {
-        self.within(self.stream_counts(streams)).await
+        self.within(self.masters.steadily(|| self.stream_counts(streams))).await
     }
 
     async fn dead_letters(
@@ -192,7 +192,7 @@ impl Store for RedisStore {
         after: Option<Position>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        self.within(self.list_dead(stream, after, limit)).await
+        self.within(self.masters.steadily(|| self.list_dead(stream, after, limit))).await
     }
 
     // Of many steps, each of which gives up in time.
@@ -217,19 +217,19 @@ impl Store for RedisStore {
     }
 
     async fn attempts(&self, stream: &StreamKey) -> Result<Vec<Bytes>, StoreError> {
-        self.within(self.list_attempts(stream)).await
+        self.within(self.masters.steadily(|| self.list_attempts(stream))).await
     }
 
     async fn types(&self) -> Result<(RegistryVersion, Vec<TypeRecord>), StoreError> {
-        self.within(self.all_types()).await
+        self.within(self.masters.steadily(|| self.all_types())).await
     }
 
     async fn registry_version(&self) -> Result<RegistryVersion, StoreError> {
-        self.within(self.version()).await
+        self.within(self.masters.steadily(|| self.version())).await
     }
 
     async fn get_type(&self, name: &EventType) -> Result<Option<TypeRecord>, StoreError> {
-        self.within(self.one_type(name)).await
+        self.within(self.masters.steadily(|| self.one_type(name))).await
     }
 
     async fn put_type(&self, put: PutType) -> Result<Put, StoreError> {
@@ -249,7 +249,7 @@ impl Store for RedisStore {
     }
 
     async fn discarded(&self) -> Result<Vec<Discarded>, StoreError> {
-        self.within(self.discarded_types()).await
+        self.within(self.masters.steadily(|| self.discarded_types())).await
     }
 
     async fn forget_stream(&self, stream: &StreamKey) -> Result<(), StoreError> {
@@ -257,7 +257,7 @@ impl Store for RedisStore {
     }
 
     async fn last_positions(&self, types: &[TypeNo]) -> Result<Vec<Position>, StoreError> {
-        self.within(self.last_of(types)).await
+        self.within(self.masters.steadily(|| self.last_of(types))).await
     }
 
     async fn announce(&self, node: &crate::store::Node) -> Result<(), StoreError> {
@@ -274,7 +274,7 @@ impl Store for RedisStore {
     }
 
     async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
-        self.within(self.all_nodes()).await
+        self.within(self.masters.steadily(|| self.all_nodes())).await
     }
 
     fn live(&self) -> mpsc::Receiver<Live> {

@@ -24,16 +24,16 @@ const MINUTE: Millis = 60_000;
 
 impl RedisStore {
     /// The newest events of a query, and whether there are more.
-    pub(super) async fn read_page(&self, query: ReadQuery) -> Result<Page, StoreError> {
+    pub(super) async fn read_page(&self, query: &ReadQuery) -> Result<Page, StoreError> {
         // One more than is shown: whether there are more is then known, not guessed.
         let need = query.limit.saturating_add(1);
-        let mut sources = sources(&query);
+        let mut sources = sources(query);
         if query.limit == 0 || sources.is_empty() {
             return Ok(Page::default());
         }
         let mut budget = FIRST_ROUND.max(sources.len() * 3);
         loop {
-            self.find_hours(&query, need, &mut sources).await?;
+            self.find_hours(query, need, &mut sources).await?;
             let frontier = frontier(&sources);
             let is_ready = |event: &&StoredEvent| frontier.is_none_or(|frontier| event.id >= frontier);
             let (mut ready, mut size) = (0, 0);
@@ -50,7 +50,7 @@ impl RedisStore {
             if fetches.is_empty() {
                 return Err(corrupt("hours are named that cannot be loaded"));
             }
-            let (chunks, bytes) = self.load(&query, &fetches, &mut sources).await?;
+            let (chunks, bytes) = self.load(query, &fetches, &mut sources).await?;
             budget = (ROUND_BYTES * chunks.max(1) / bytes.max(1)).clamp(64, 8192);
         }
     }

@@ -13,7 +13,7 @@ const TYPES: usize = 500;
 
 impl RedisStore {
     /// A query's stamp. With many types, those of one call are seen at one moment.
-    pub(super) async fn read_stamp(&self, query: StampQuery) -> Result<Stamp, StoreError> {
+    pub(super) async fn read_stamp(&self, query: &StampQuery) -> Result<Stamp, StoreError> {
         let mut digest = Sha256::new();
         let (mut now, mut known, mut expires) = (None::<Millis>, true, None::<Millis>);
         // What lies outside of all positions makes no difference, and is not exact in a double.

@@ -1,5 +1,6 @@
 //! One connection of the live feed: to one server, subscribed to what it announces.
 
+use super::super::address::Node;
 use super::super::connection::Dialer;
 use super::super::value::store_error;
 use super::message::{self, channel_partition};
@@ -52,9 +53,9 @@ pub(super) struct Ends {
 
 impl Link {
     /// Connects, and checks the server.
-    pub(super) async fn connect(client: &Client, dialer: &Dialer, ends: Ends) -> Result<Self, StoreError> {
+    pub(super) async fn connect(node: &Node, dialer: &Dialer, ends: Ends) -> Result<Self, StoreError> {
         // Announcements travel beside answers only in the newer protocol.
-        let info = client.get_connection_info().clone();
+        let info = dialer.address.client(node)?.get_connection_info().clone();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings)).map_err(|e| store_error(&e))?;
         let signals = Arc::<Signals>::default();
@@ -68,7 +69,7 @@ impl Link {
             });
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        dialer.greeter.greet(&mut connection).await?;
+        dialer.greeter.greet(&mut connection, node).await?;
         Ok(Self { connection, signals })
     }
 

@@ -198,11 +198,7 @@ impl Conductor {
                 let servers = Arc::clone(&self.servers);
                 let ends = Ends { feed: self.feed.clone(), signal: Arc::clone(&self.signal) };
                 Box::pin(async move {
-                    let connected = async {
-                        let client = servers.client(&server)?;
-                        Link::connect(&client, &servers.dialer, ends).await
-                    };
-                    let connected = connected.await;
+                    let connected = Link::connect(&server, &servers.dialer, ends).await;
                     Event::Connected(no, server, connected)
                 })
             }

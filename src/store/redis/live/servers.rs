@@ -5,7 +5,6 @@ use super::super::connection::Dialer;
 use super::super::masters::Masters;
 use super::super::slots::Route;
 use crate::store::{Partitions, StoreError};
-use redis::Client;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -34,10 +33,5 @@ impl Servers {
             }
         }
         Ok(found.into_iter().map(|(node, partitions)| (node.clone(), partitions)).collect())
-    }
-
-    /// Makes connections to a server.
-    pub(super) fn client(&self, node: &Node) -> Result<Client, StoreError> {
-        self.dialer.address.client(node)
     }
 }
