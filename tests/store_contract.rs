@@ -47,6 +47,9 @@ mod nodes;
 mod ordered;
 #[path = "store_contract/pending.rs"]
 mod pending;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/port.rs"]
+mod port;
 #[path = "store_contract/redis_keys.rs"]
 mod redis_keys;
 #[path = "store_contract/redis_live.rs"]

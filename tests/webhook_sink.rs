@@ -259,7 +259,10 @@ async fn no_more_of_an_answer_is_read_than_is_worth_it() {
 
 #[actix_web::test]
 async fn a_host_that_is_not_there_is_unreachable() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Held by somebody who does not listen.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let closed = nobody.local_addr().unwrap();
     for uri in [format!("http://{closed}/"), "http://no-such-host.invalid/".into()] {
         let outcome = hook(&uri).deliver(&delivery(0)).await.outcome;
         assert!(matches!(outcome, Outcome::Unreachable { .. }), "{uri} {outcome:?}");

@@ -41,7 +41,7 @@ async fn an_event_is_gone_when_its_ttl_has_passed(hub: Hub) {
 }
 
 async fn a_mark_on_an_expired_event_is_404(hub: Hub) {
-    hub.register("short", "1s").await;
+    hub.register("short", "2s").await;
     let event = hub.send("short", json!(1)).await;
     let path = format!("/api/events/{}/ok/c", event.id);
     hub.call("PUT", &path, &[], None).await.expect(200);

@@ -1,6 +1,7 @@
 //! `examples/consumer.py`, run against a hub that is restarted under it.
 
 use crate::support::hub::Setup;
+use crate::support::port::Port;
 use crate::support::wait::{PATIENCE, eventually, within};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ async fn the_example_consumer_misses_nothing_over_a_restart() {
         eprintln!("skipped: there is no python3");
         return;
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = Port::free();
     let hub = Setup::embedded().set("http.bind", format!("127.0.0.1:{port}")).start().await;
     hub.register("t", "1h").await;
     let mut sent: Vec<String> = hub.send_many("t", 5).await.into_iter().map(|e| e.id).collect();

@@ -2,7 +2,8 @@
 
 use super::program::{Done, Program};
 use crate::support::hub::{Backing, Setup};
-use crate::support::redis::{RedisServer, free_port};
+use crate::support::port::Port;
+use crate::support::redis::RedisServer;
 use serde_json::Value;
 
 fn check(arguments: &str, store: &str) -> Program {
@@ -99,7 +100,7 @@ async fn a_redis_without_a_limit_is_told_to_have_one_and_passes_all_the_same() {
 #[actix_web::test]
 async fn everything_that_is_wrong_is_said_at_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let (address, nobody) = (taken.local_addr().expect("bound").to_string(), free_port());
+    let (address, nobody) = (taken.local_addr().expect("bound").to_string(), Port::free());
     let program = check("--json", &format!("redis://127.0.0.1:{nobody}"))
         .env("EVENTS__HTTP__BIND", &address)
         .env("EVENTS__RABBIT__BILLING__URL", &format!("amqp://guest:secret@127.0.0.1:{nobody}/%2f"));
@@ -129,9 +130,10 @@ async fn a_store_that_cannot_be_used_says_why_and_what_to_do() {
     let plain = RedisServer::start();
     assert!(cure(&format!("redis-cluster://127.0.0.1:{}", plain.port())).await.contains("redis://"));
     assert!(cure(&format!("redis://127.0.0.1:{}/99", plain.port())).await.contains("database"));
-    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
+    let nobody = Port::free();
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &nobody.to_string()]);
     assert!(cure(&replica.url()).await.contains("master"));
-    assert!(cure(&format!("redis://127.0.0.1:{}", free_port())).await.contains("start Redis"));
+    assert!(cure(&format!("redis://127.0.0.1:{nobody}")).await.contains("start Redis"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("file");
     std::fs::write(&file, "no folder").expect("a file");

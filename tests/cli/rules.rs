@@ -3,18 +3,15 @@
 use super::program::Program;
 use crate::support::front::front;
 use crate::support::hub::{Hub, Setup, run};
+use crate::support::port::Port;
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// A port of the loopback on which nobody listens.
-fn nowhere() -> String {
-    format!("http://127.0.0.1:{}", crate::support::redis::free_port())
-}
-
 #[actix_web::test]
 async fn a_hub_that_is_away_is_exit_code_3() {
-    let url = nowhere();
+    let nobody = Port::free();
+    let url = format!("http://127.0.0.1:{nobody}");
     for arguments in ["tail", "feed", "streams", "nodes", "dead t/s", "streams pause t/s"] {
         let done = Program::new(arguments).env("EVENTS_URL", &url).run().await.expect(3);
         done.complains(&["cannot reach a hub at", &url]);

@@ -32,7 +32,7 @@ async fn documents_on_standard_input_are_as_many_events() {
         let lines: String = (0..1200).map(|n| format!("{n}\n")).collect();
         let done = Program::new("send t --json").input(&lines).to(&hub).run().await.expect(0);
         assert_eq!(done.out.lines().count(), 1200);
-        let feed = hub.feed("hour/current?limit=2000").await;
+        let feed = hub.feed("100days/current?limit=2000").await;
         let payloads: Vec<Value> = feed["events"].as_array().unwrap().iter().map(|e| e["payload"].clone()).collect();
         let expected: Vec<Value> = (0..1200).rev().map(Value::from).chain([json!({"a": 1})]).collect();
         assert_eq!(payloads, expected);
@@ -51,7 +51,7 @@ async fn an_idempotency_key_sends_once() {
             let done = Program::new("send t - --idempotency-key k").input(&lines).to(&hub).run().await.expect(0);
             assert_eq!(done.out.lines().filter(|line| line.starts_with(word)).count(), 700, "{word}");
         }
-        assert_eq!(ids(&hub.feed("hour/current?limit=2000").await).len(), 700);
+        assert_eq!(ids(&hub.feed("100days/current?limit=2000").await).len(), 700);
         let done = Program::new("send t 1 --idempotency-key k").to(&hub).run().await.expect(1);
         done.complains(&["idempotency key", "(422)"]);
     })

@@ -3,7 +3,7 @@
 use super::program::Program;
 use crate::both_stores;
 use crate::support::hub::{Hub, Setup, run};
-use crate::support::redis::free_port;
+use crate::support::port::Port;
 use serde_json::{Value, json};
 
 fn payloads(events: &[Value]) -> Vec<Value> {
@@ -75,7 +75,8 @@ async fn a_hub_that_is_killed_is_the_same(setup: Setup) {
 
 /// Two types, so that the hub sends again what is just before the cursor; events before, while away and after.
 async fn survives(setup: Setup, end: impl AsyncFn(Hub) -> Setup) {
-    let setup = setup.set("http.bind", format!("127.0.0.1:{}", free_port()));
+    let port = Port::free();
+    let setup = setup.set("http.bind", format!("127.0.0.1:{port}"));
     let mut hub = setup.start().await;
     hub.register("t", "1h").await;
     hub.register("u", "1h").await;
@@ -110,7 +111,8 @@ async fn survives(setup: Setup, end: impl AsyncFn(Hub) -> Setup) {
 
 #[actix_web::test]
 async fn what_came_while_nothing_had_been_printed_is_caught_up_with_and_counted() {
-    let setup = Setup::embedded().set("http.bind", format!("127.0.0.1:{}", free_port()));
+    let port = Port::free();
+    let setup = Setup::embedded().set("http.bind", format!("127.0.0.1:{port}"));
     let hub = setup.start().await;
     hub.register("t", "1h").await;
     hub.register("other", "1h").await;

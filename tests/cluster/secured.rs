@@ -53,7 +53,7 @@ async fn all_works(hubs: &[Hub; 2], session: &mut Session, what: &str) {
         let marked = hubs[1].call("PUT", &format!("/api/events/{id}/ok/me"), &[], None).await.expect(200).json();
         assert_eq!(marked, json!({"acknowledge": true}));
     }
-    let feed = hubs[1].feed("hour/current?types=a,b,c").await;
+    let feed = hubs[1].feed("100days/current?types=a,b,c").await;
     assert!(feed["events"].as_array().is_some_and(|events| events.iter().any(|event| event["payload"] == what)));
     let streams = hubs[0].get("/api/events/streams").await.expect(200).json();
     assert_eq!(streams["streams"].as_array().map(Vec::len), Some(3));

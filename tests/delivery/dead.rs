@@ -147,7 +147,7 @@ async fn many_dead_letters_come_in_pages(hub: Hub) {
     let batch: Vec<_> = (0..250).map(|n| json!({"type": "t", "payload": n})).collect();
     hub.post("/api/events/send", Value::from(batch)).await.expect(202);
     let probe = || async { (stream(&hub).await["dead"] == 250).then_some(()) };
-    eventually(PATIENCE, "250 dead letters", probe).await;
+    eventually(PATIENCE * 3, "250 dead letters", probe).await;
     let mut all = Vec::new();
     let mut page = hub.get("/api/events/streams/t/hook/dead?limit=120").await.expect(200).json();
     loop {

@@ -4,6 +4,7 @@ use crate::both_stores;
 use crate::support::amqp::Broker;
 use crate::support::api::{rabbit, webhook};
 use crate::support::hub::{Hub, Setup};
+use crate::support::port::Port;
 use crate::support::rabbit::RabbitServer;
 use crate::support::wait::within;
 use crate::support::webhook::Webhook;
@@ -47,7 +48,8 @@ async fn rabbitmq_may_stop_and_come_back() {
 
 async fn a_webhook_that_is_not_there_blocks_nothing(hub: Hub) {
     let here = Webhook::start().await;
-    let nowhere = format!("http://127.0.0.1:{}/", crate::support::redis::free_port());
+    let nobody = Port::free();
+    let nowhere = format!("http://127.0.0.1:{nobody}/");
     let mut lost = webhook("lost", &nowhere);
     lost["retry"]["attempts"] = json!(2);
     hub.register_with("t", "1h", json!([lost, webhook("here", &here.uri("/"))])).await;

@@ -77,7 +77,7 @@ async fn events_and_feeds_live_by_the_stores_clock() {
     let path = format!("/api/events/feed/3s/{}?types=t", sent[8].created_at);
     let mut closed = [false; 3];
     while closed != [true; 3] {
-        assert!(now() < end + SLACK, "closed on {closed:?} only");
+        let looked = now();
         for (hub, closed) in hubs.iter().zip(&mut closed) {
             let answer = hub.get(&path).await.expect(200);
             let caching = answer.header("cache-control").unwrap_or_default().to_owned();
@@ -90,6 +90,7 @@ async fn events_and_feeds_live_by_the_stores_clock() {
                 assert!(age <= 3600 && (left - 12..=left + 1).contains(&age), "{caching}, {left} s are left");
             }
         }
+        assert!(closed == [true; 3] || looked < end + SLACK, "closed on {closed:?} only");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -101,7 +102,8 @@ async fn a_lifetime_ends_on_all_nodes_at_the_same_time() {
     know(&hubs, "short").await;
     for sender in 0..2 {
         let event = hubs[sender].send("short", json!(1)).await;
-        let end = millis(&event.created_at) + 3000;
+        let created = millis(&event.created_at);
+        let end = created + 3000;
         let mut gone = [false; 3];
         while gone != [true; 3] {
             for (hub, gone) in hubs.iter().zip(&mut gone) {
@@ -115,8 +117,9 @@ async fn a_lifetime_ends_on_all_nodes_at_the_same_time() {
                     other => panic!("status {other}"),
                 }
                 assert!(!fed || before < end, "in a feed {} ms after its end", before - end);
-                // Another minute may have begun.
-                assert!(fed || shown == 404 || now() >= end || before % 60_000 < 6000, "not in the feed");
+                // Another minute may have begun, a little earlier or later than it has here.
+                let another_minute = [before - SLACK, now() + SLACK].iter().any(|at| at / 60_000 != created / 60_000);
+                assert!(fed || shown == 404 || now() >= end || another_minute, "not in the feed");
                 *gone = shown == 404;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

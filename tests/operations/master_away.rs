@@ -4,7 +4,7 @@ use crate::support::hub::Setup;
 use crate::support::redis::cluster::RedisCluster;
 use crate::support::wait::{PATIENCE, eventually};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 #[actix_web::test]
 async fn a_master_that_is_away_stops_its_own_types_alone() {
@@ -29,15 +29,16 @@ async fn a_master_that_is_away_stops_its_own_types_alone() {
     let waiting = async {
         let answer = hub.post("/api/events/send", event(&lost)).await;
         assert_eq!(answer.problem(503)["type"], "/problems/store-unavailable");
+        Instant::now()
     };
     let going_on = async {
-        let started = Instant::now();
         for payload in 0..20 {
             hub.send(&kept, json!(payload)).await;
         }
-        assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
+        Instant::now()
     };
-    tokio::join!(waiting, going_on);
+    let (given_up, gone_on) = tokio::join!(waiting, going_on);
+    assert!(gone_on < given_up, "{:?} later", gone_on - given_up);
     hub.get("/healthz").await.expect(200);
     hub.get("/readyz").await.problem(503);
     hub.get(&format!("/api/events/feed/hour/current?types={kept}")).await.expect(200);

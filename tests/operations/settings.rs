@@ -1,6 +1,7 @@
 //! Settings: defaults, file, environment; and what stops the start.
 
 use crate::support::hub::{Setup, command};
+use crate::support::wait::PATIENCE;
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
@@ -22,7 +23,7 @@ async fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> (Option
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await.ok();
+    let ended = tokio::time::timeout(PATIENCE, ended).await.ok();
     // A hub that starts although it should not is killed, not left behind.
     if ended.is_none() {
         let _ = child.kill();

@@ -26,7 +26,7 @@ async fn a_hub_speaks_tls_with_redis_and_says_who_it_is() {
     let mut session = Session::open(&hub, "?types=t").await;
     let sent = hub.send("t", json!(1)).await;
     assert_eq!(session.event().await["id"], *sent.id);
-    assert_eq!(hub.feed("hour/current").await["events"][0]["id"], *sent.id);
+    assert_eq!(hub.feed("100days/current").await["events"][0]["id"], *sent.id);
     let mut admin = server.plain();
     let clients: String = cmd("CLIENT").arg("LIST").query(&mut admin).expect("clients");
     let door = format!("laddr=127.0.0.1:{}", server.data_port());

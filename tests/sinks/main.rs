@@ -7,6 +7,7 @@
 #[path = "../support"]
 mod support {
     pub mod guard;
+    pub mod port;
     pub mod redis;
 }
 

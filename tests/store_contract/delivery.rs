@@ -53,7 +53,7 @@ pub async fn a_failed_event_comes_back_when_it_is_due<H: Home>() {
     let hook = stream(1, "hook");
     let all = append(&store, group(1, 10, &["hook"])).await;
     let one = store.claim(claim(&hook, 10)).await.expect("a claim");
-    let after = Duration::from_millis(500);
+    let after = Duration::from_secs(1);
     let retry = Disposition::Retry { after, failure: failure(1, "503: busy") };
     let exceptions = vec![(one.events[3].clone(), retry.clone()), (one.events[4].clone(), retry)];
     let settled = store.settle(Settle { exceptions, ..delivered(&hook, &one) }).await.expect("an answer");
@@ -64,7 +64,7 @@ pub async fn a_failed_event_comes_back_when_it_is_due<H: Home>() {
     let early = store.claim(claim(&hook, 10)).await.expect("a claim");
     assert!(early.events.is_empty());
     let due = early.next_due.expect("something waits");
-    assert!(due >= one.now + 500 && due <= early.now + 500);
+    assert!(due >= one.now + 1000 && due <= early.now + 1000);
     let again = until("the retry is due", || async {
         let claim = store.claim(claim(&hook, 10)).await.expect("a claim");
         (!claim.events.is_empty()).then_some(claim)
@@ -117,7 +117,7 @@ pub async fn a_dead_letter_is_kept_and_listed<H: Home>() {
 
 pub async fn dead_letters_are_kept_for_their_time<H: Home>() {
     let home = H::new();
-    let store = home.open(StoreOptions { dead_ttl: Duration::from_millis(600), ..options() });
+    let store = home.open(StoreOptions { dead_ttl: Duration::from_secs(1), ..options() });
     let hook = stream(1, "hook");
     let all = append(&store, group(1, 1, &["hook"])).await;
     let one = store.claim(claim(&hook, 5)).await.expect("a claim");
@@ -156,18 +156,18 @@ pub async fn a_lapsed_claim_is_taken_by_another<H: Home>() {
     let (_home, store) = fresh::<H>();
     let hook = stream(1, "hook");
     let all = append(&store, group(1, 100, &["hook"])).await;
-    let lease = Duration::from_millis(300);
+    let lease = Duration::from_secs(1);
     let lost = store.claim(ClaimRequest { lease, ..claim(&hook, 80) }).await.expect("a claim");
     assert_eq!(lost.events.len(), 80);
     let rest = store.claim(claim(&hook, 100)).await.expect("a claim");
     assert_eq!(claimed(&rest), all[80..]);
-    assert!(rest.next_due.is_some_and(|due| due >= lost.now + 300 && due <= rest.now + 301));
+    assert!(rest.next_due.is_some_and(|due| due >= lost.now + 1000 && due <= rest.now + 1001));
     let taken = until("the lease passes", || async {
         let claim = store.claim(claim(&hook, 50)).await.expect("a claim");
         (!claim.events.is_empty()).then_some(claim)
     })
     .await;
-    assert!(taken.now >= lost.now + 300);
+    assert!(taken.now >= lost.now + 1000);
     assert_eq!(claimed(&taken), all[..50]);
     // Whoever lost it can neither settle nor renew, nor bring a failure in.
     let exceptions = vec![(lost.events[0].clone(), Disposition::Dead(failure(1, "late")))];

@@ -92,14 +92,14 @@ pub async fn an_ordered_stream_gets_a_letter_before_what_is_newer<H: Home>() {
 
 pub async fn a_letter_sent_again_is_not_forgotten_with_its_first_death<H: Home>() {
     let home = H::new();
-    let store = home.open(StoreOptions { dead_ttl: Duration::from_millis(800), ..options() });
+    let store = home.open(StoreOptions { dead_ttl: Duration::from_millis(1500), ..options() });
     let hook = stream(1, "hook");
     let all = append(&store, group(1, 2, &["hook"])).await;
     deliver_but(&store, &hook, 2, &[0, 1]).await;
     let died = store.dead_letters(&hook, None, 1).await.expect("letters")[0].since;
     assert_eq!(retry(&store, &hook, Letters::Some(all[..1].to_vec())).await, 1);
     until("the other is gone", || async {
-        (store.ping().await.expect("the clock") > died + 900 && counts(&store, &hook).await.dead == 0).then_some(())
+        (store.ping().await.expect("the clock") > died + 1600 && counts(&store, &hook).await.dead == 0).then_some(())
     })
     .await;
     assert_eq!(retry(&store, &hook, Letters::All).await, 0, "its time has passed");

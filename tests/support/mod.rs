@@ -7,6 +7,7 @@ pub mod front;
 pub mod guard;
 pub mod http;
 pub mod hub;
+pub mod port;
 pub mod rabbit;
 pub mod random;
 pub mod redis;

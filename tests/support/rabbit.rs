@@ -3,7 +3,7 @@
 //! It takes seconds to start, so tests of a binary share [`shared`] and use exchanges and queues of their own.
 
 use super::guard::Guard;
-use super::redis::free_port;
+use super::port::Port;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -33,13 +33,12 @@ pub struct RabbitServer {
     _epmd_guard: Guard,
 }
 
-#[derive(Clone, Copy)]
 struct Ports {
-    amqp: u16,
+    amqp: Port,
     /// AMQP over TLS, with the certificate `server.pem` and the key `server.key` of the folder.
-    amqps: Option<u16>,
-    epmd: u16,
-    distribution: u16,
+    amqps: Option<Port>,
+    epmd: Port,
+    distribution: Port,
 }
 
 impl RabbitServer {
@@ -59,9 +58,9 @@ impl RabbitServer {
             for (name, text) in [("server.pem", certificate), ("server.key", key)] {
                 std::fs::write(folder.path().join(name), text).expect("the folder can be written");
             }
-            free_port()
+            Port::free()
         });
-        let ports = Ports { amqp: free_port(), amqps, epmd: free_port(), distribution: free_port() };
+        let ports = Ports { amqp: Port::free(), amqps, epmd: Port::free(), distribution: Port::free() };
         // RabbitMQ would start epmd as a daemon that outlives it; it finds this one instead.
         let epmd = Command::new("epmd")
             .args(["-port", &ports.epmd.to_string(), "-address", "127.0.0.1"])
@@ -71,7 +70,7 @@ impl RabbitServer {
             .spawn()
             .expect("epmd runs: `make test` installs it with rabbitmq-server");
         let guard = Guard::new(epmd.id(), false, None);
-        let running = Some(run(ports, folder.path()));
+        let running = Some(run(&ports, folder.path()));
         Self { epmd, running, ports, folder, _epmd_guard: guard }
     }
 
@@ -82,19 +81,19 @@ impl RabbitServer {
 
     /// Where it accepts AMQP without TLS.
     pub fn address(&self) -> std::net::SocketAddr {
-        ([127, 0, 0, 1], self.ports.amqp).into()
+        ([127, 0, 0, 1], self.ports.amqp.number()).into()
     }
 
     /// `amqps://guest:guest@localhost:PORT/%2f`, of a server that accepts TLS.
     pub fn tls_url(&self) -> String {
-        format!("amqps://guest:guest@localhost:{}/%2f", self.ports.amqps.expect("it accepts TLS"))
+        format!("amqps://guest:guest@localhost:{}/%2f", self.ports.amqps.as_ref().expect("it accepts TLS"))
     }
 
     /// Sounds the memory alarm, which blocks publishers, or ends it. Takes seconds.
     pub fn memory_alarm(&self, on: bool) {
         let alarm = "{{resource_limit, memory, node()}, []}";
         let (set, of) = if on { ("set", alarm) } else { ("clear", "{resource_limit, memory, node()}") };
-        let done = environment(&mut Command::new(CONTROL), self.ports, self.folder.path())
+        let done = environment(&mut Command::new(CONTROL), &self.ports, self.folder.path())
             .args(["eval", &format!("rabbit_alarm:{set}_alarm({of}).")])
             .stdin(Stdio::null())
             .output()
@@ -124,7 +123,7 @@ impl RabbitServer {
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.stop();
-        self.running = Some(run(self.ports, self.folder.path()));
+        self.running = Some(run(&self.ports, self.folder.path()));
     }
 
     /// Ends whatever is left of the server's process group (Erlang's port helpers).
@@ -147,7 +146,7 @@ fn signal(name: &str, target: &str) {
 }
 
 /// What the server and its control program have in common: which node, and the cookie in its home.
-fn environment<'a>(command: &'a mut Command, ports: Ports, folder: &Path) -> &'a mut Command {
+fn environment<'a>(command: &'a mut Command, ports: &Ports, folder: &Path) -> &'a mut Command {
     command
         .env("HOME", folder)
         .env("RABBITMQ_NODENAME", format!("hub-test-{}@localhost", ports.amqp))
@@ -155,7 +154,7 @@ fn environment<'a>(command: &'a mut Command, ports: Ports, folder: &Path) -> &'a
         .env("ERL_EPMD_PORT", ports.epmd.to_string())
 }
 
-fn run(ports: Ports, folder: &Path) -> (Child, Guard) {
+fn run(ports: &Ports, folder: &Path) -> (Child, Guard) {
     let write = |name: &str, text: String| -> PathBuf {
         let path = folder.join(name);
         std::fs::write(&path, text).expect("the folder can be written");
@@ -166,7 +165,7 @@ fn run(ports: Ports, folder: &Path) -> (Child, Guard) {
         "listeners.tcp.default = 127.0.0.1:{}\ndisk_free_limit.absolute = 1MB\nlog.console.level = warning\n",
         ports.amqp
     );
-    if let Some(amqps) = ports.amqps {
+    if let Some(amqps) = &ports.amqps {
         let folder = folder.display();
         config.push_str(&format!(
             "listeners.ssl.default = 127.0.0.1:{amqps}\nssl_options.certfile = {folder}/server.pem\n\
@@ -194,7 +193,7 @@ fn run(ports: Ports, folder: &Path) -> (Child, Guard) {
     let mut child = command.spawn().expect("rabbitmq-server runs: `make test` installs it");
     let guard = Guard::new(child.id(), true, Some(folder));
     let end = Instant::now() + START;
-    while TcpStream::connect(("127.0.0.1", ports.amqp)).is_err() {
+    while TcpStream::connect(("127.0.0.1", ports.amqp.number())).is_err() {
         let gone = child.try_wait().ok().flatten();
         if gone.is_some() || Instant::now() > end {
             signal("-KILL", &format!("-{}", child.id()));

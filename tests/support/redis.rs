@@ -9,18 +9,22 @@ pub mod secured;
 pub mod sentinel;
 
 use super::guard::Guard;
+use super::port::Port;
 use secured::{ADMIN, Secured};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How long a server may take to start on a busy machine.
+const START: Duration = Duration::from_secs(30);
+
 /// A server, running or killed; stopped and removed when dropped.
 pub struct RedisServer {
     running: Option<(Child, Guard)>,
-    port: u16,
+    port: Port,
     folder: TempDir,
     how: How,
 }
@@ -31,15 +35,17 @@ struct How {
     arguments: Vec<String>,
     env: Vec<(String, String)>,
     /// Its port for TLS; then it has users, and no default one.
-    tls: Option<u16>,
+    tls: Option<Port>,
+    /// Its port for the other nodes of its cluster.
+    bus: Option<Port>,
 }
 
 impl How {
     /// With TLS on a port of its own.
     fn secured(mut self, by: Option<&Secured>) -> Self {
         if let Some(by) = by {
-            let port = free_port();
-            self.arguments.extend(by.arguments(port));
+            let port = Port::free();
+            self.arguments.extend(by.arguments(port.number()));
             self.tls = Some(port);
         }
         self
@@ -55,43 +61,31 @@ impl RedisServer {
     /// Starts a server with further arguments, such as `["--maxmemory", "10mb"]`.
     pub fn start_with(arguments: &[&str]) -> Self {
         let how = How { arguments: arguments.iter().map(ToString::to_string).collect(), ..How::default() };
-        let folder = tempfile::Builder::new().prefix("hub-test-redis-").tempdir().expect("a temporary folder");
-        // Somebody may take a port between our finding it free and the server's binding it.
-        for _ in 0..10 {
-            let port = free_port();
-            if let Some(running) = run(port, folder.path(), &how) {
-                return Self { running: Some(running), port, folder, how };
-            }
-        }
-        panic!("redis-server does not start: is it installed?");
+        Self::launch(how)
     }
 
-    /// Starts a server that may need another port than was free a moment ago: `None` when it does not start.
-    fn try_start(how: How, port: u16) -> Option<Self> {
+    fn launch(how: How) -> Self {
         let folder = tempfile::Builder::new().prefix("hub-test-redis-").tempdir().expect("a temporary folder");
-        let running = run(port, folder.path(), &how)?;
-        Some(Self { running: Some(running), port, folder, how })
+        let port = Port::free();
+        let running = run(port.number(), folder.path(), &how);
+        assert!(running.is_some(), "redis-server does not start with {:?}: is it installed?", how.arguments);
+        Self { running, port, folder, how }
     }
 
     /// Starts a server that speaks TLS, too, and knows users.
     pub fn start_secured(by: Option<&Secured>, arguments: &[&str]) -> Self {
-        for _ in 0..10 {
-            let how = How { arguments: arguments.iter().map(ToString::to_string).collect(), ..How::default() };
-            if let Some(server) = Self::try_start(how.secured(by), free_port()) {
-                return server;
-            }
-        }
-        panic!("redis-server does not start: is it installed?");
+        let how = How { arguments: arguments.iter().map(ToString::to_string).collect(), ..How::default() };
+        Self::launch(how.secured(by))
     }
 
     /// The port on which others of its kind, and the hub, meet it.
     pub fn data_port(&self) -> u16 {
-        self.how.tls.unwrap_or(self.port)
+        self.how.tls.as_ref().unwrap_or(&self.port).number()
     }
 
     /// A plain connection of somebody who may do everything.
     pub fn plain(&self) -> ::redis::Connection {
-        let admin = self.how.tls.map_or(String::new(), |_| format!("{}:{}@", ADMIN.0, ADMIN.1));
+        let admin = self.how.tls.as_ref().map_or(String::new(), |_| format!("{}:{}@", ADMIN.0, ADMIN.1));
         ::redis::Client::open(format!("redis://{admin}127.0.0.1:{}", self.port))
             .expect("a URL")
             .get_connection()
@@ -110,7 +104,7 @@ impl RedisServer {
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// SIGKILL.
@@ -124,7 +118,7 @@ impl RedisServer {
     /// Starts it again on the same port and data.
     pub fn restart(&mut self) {
         self.kill();
-        self.running = run(self.port, self.folder.path(), &self.how);
+        self.running = run(self.port.number(), self.folder.path(), &self.how);
         assert!(self.running.is_some(), "redis-server does not start again on port {}", self.port);
     }
 
@@ -151,11 +145,6 @@ impl Drop for RedisServer {
     }
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
-}
-
 fn run(port: u16, folder: &Path, how: &How) -> Option<(Child, Guard)> {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
@@ -170,7 +159,7 @@ fn run(port: u16, folder: &Path, how: &How) -> Option<(Child, Guard)> {
         .spawn()
         .expect("redis-server runs: `make test` installs it");
     let guard = Guard::new(child.id(), false, Some(folder));
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + START;
     while Instant::now() < end {
         if answers(port) {
             return Some((child, guard));

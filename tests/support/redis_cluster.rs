@@ -1,7 +1,8 @@
 //! A Redis Cluster of a test's own: real processes, formed by hand, since `redis-cli --cluster create` waits for seconds.
 
+use super::super::port::Port;
 use super::secured::{Secured, in_url};
-use super::{How, RedisServer, free_port};
+use super::{How, RedisServer};
 use std::time::{Duration, Instant};
 
 /// Slots of a cluster.
@@ -285,30 +286,26 @@ fn named(mut how: How) -> How {
 }
 
 fn member(how: How, timeout: u32, secured: Option<&Secured>) -> RedisServer {
-    for _ in 0..10 {
-        let (port, bus) = (free_port(), free_port());
-        let arguments = [
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            &timeout.to_string(),
-            "--cluster-port",
-            &bus.to_string(),
-            "--cluster-require-full-coverage",
-            "no",
-            "--cluster-replica-validity-factor",
-            "0",
-            "--repl-diskless-sync-delay",
-            "0",
-        ]
-        .map(str::to_owned);
-        let mut how = how.clone().secured(secured);
-        how.arguments.extend(arguments);
-        if let Some(server) = RedisServer::try_start(how, port) {
-            return server;
-        }
-    }
-    panic!("redis-server does not start as a member of a cluster");
+    let bus = Port::free();
+    let arguments = [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-node-timeout",
+        &timeout.to_string(),
+        "--cluster-port",
+        &bus.to_string(),
+        "--cluster-require-full-coverage",
+        "no",
+        "--cluster-replica-validity-factor",
+        "0",
+        "--repl-diskless-sync-delay",
+        "0",
+    ]
+    .map(str::to_owned);
+    let mut how = how.secured(secured);
+    how.arguments.extend(arguments);
+    how.bus = Some(bus);
+    RedisServer::launch(how)
 }
 
 fn run(plain: &mut ::redis::Connection, words: &[&str]) {

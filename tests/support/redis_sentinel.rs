@@ -1,8 +1,9 @@
 //! A master with a replica, and three Sentinels that watch them.
 
 use super::super::guard::Guard;
+use super::super::port::Port;
 use super::secured::{ADMIN, HUB, Secured, in_url};
-use super::{RedisServer, answers, free_port};
+use super::{RedisServer, START, answers};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -19,8 +20,8 @@ pub struct Sentinels {
 
 struct Sentinel {
     child: Child,
-    port: u16,
-    tls: Option<u16>,
+    port: Port,
+    tls: Option<Port>,
     _guard: Guard,
     _folder: TempDir,
 }
@@ -74,7 +75,7 @@ impl Sentinels {
     /// The value of `store.url`.
     pub fn url(&self) -> String {
         let nodes: Vec<String> =
-            self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.tls.unwrap_or(s.port))).collect();
+            self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.tls.as_ref().unwrap_or(&s.port))).collect();
         let nodes = nodes.join(",");
         if self.secured.is_none() {
             return format!("redis+sentinel://{nodes}/main");
@@ -135,44 +136,37 @@ impl Sentinels {
 
 impl Sentinel {
     fn start(master: u16, timeout: u32, secured: Option<&Secured>) -> Self {
-        for _ in 0..10 {
-            let tls = secured.map(|_| free_port());
-            let secured = secured.zip(tls).map_or(String::new(), |(by, port)| by.sentinel(port));
-            let (port, folder) = (free_port(), tempfile::tempdir().expect("a temporary folder"));
-            let file = folder.path().join("sentinel.conf");
-            let text = format!(
-                "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {master} 2\n\
-                 sentinel down-after-milliseconds main {timeout}\nsentinel failover-timeout main 10000\n{secured}",
-                folder.path().display()
-            );
-            std::fs::write(&file, text).expect("its settings");
-            let mut child = Command::new("redis-server")
-                .arg(&file)
-                .arg("--sentinel")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("redis-server runs: `make test` installs it");
-            let guard = Guard::new(child.id(), false, Some(folder.path()));
-            let end = Instant::now() + Duration::from_secs(10);
-            while Instant::now() < end {
-                if answers(port) {
-                    return Self { child, port, tls, _guard: guard, _folder: folder };
-                }
-                if child.try_wait().ok().flatten().is_some() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
+        let tls = secured.map(|_| Port::free());
+        let secured = secured.zip(tls.as_ref()).map_or(String::new(), |(by, port)| by.sentinel(port.number()));
+        let (port, folder) = (Port::free(), tempfile::tempdir().expect("a temporary folder"));
+        let file = folder.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {master} 2\n\
+             sentinel down-after-milliseconds main {timeout}\nsentinel failover-timeout main 10000\n{secured}",
+            folder.path().display()
+        );
+        std::fs::write(&file, text).expect("its settings");
+        let child = Command::new("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server runs: `make test` installs it");
+        let guard = Guard::new(child.id(), false, Some(folder.path()));
+        let mut sentinel = Self { child, port, tls, _guard: guard, _folder: folder };
+        let end = Instant::now() + START;
+        while !answers(sentinel.port.number()) {
+            let gone = sentinel.child.try_wait().ok().flatten();
+            assert!(gone.is_none() && Instant::now() < end, "redis-server does not start as a Sentinel: {gone:?}");
+            std::thread::sleep(Duration::from_millis(5));
         }
-        panic!("redis-server does not start as a Sentinel");
+        sentinel
     }
 
     fn plain(&self) -> ::redis::Connection {
-        let admin = self.tls.map_or(String::new(), |_| format!("{}:{}@", ADMIN.0, ADMIN.1));
+        let admin = self.tls.as_ref().map_or(String::new(), |_| format!("{}:{}@", ADMIN.0, ADMIN.1));
         let client = ::redis::Client::open(format!("redis://{admin}127.0.0.1:{}", self.port)).expect("a URL");
         client.get_connection().expect("a connection")
     }
