@@ -177,6 +177,7 @@ fn run(ports: &Ports, folder: &Path) -> (Child, Guard) {
     let log = std::fs::File::create(folder.join("console.log")).expect("the folder can be written");
     let mut command = Command::new(SCRIPT);
     environment(&mut command, ports, folder)
+        .env("ERL_CRASH_DUMP", "/dev/null")
         .env("RABBITMQ_CONFIG_FILE", &config)
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", &plugins)
         .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))

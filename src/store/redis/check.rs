@@ -153,7 +153,9 @@ pub(super) fn warnings(
         Some(_) => {
             // How often it is synced makes no difference to a file that is not written.
             if let Some(other) = is("appendfsync").filter(|is| !no_file && *is != "always") {
-                warn("appendfsync", other, "a crash of Redis loses up to about a second of events answered with 202");
+                let risk = "a crash of Redis loses up to about a second of events answered with 202: where that is too \
+                    much, set appendfsync always";
+                warn("appendfsync", other, risk);
             }
             if let Some(other) = is("maxmemory-policy").filter(|is| *is != "noeviction") {
                 warn("maxmemory-policy", other, "a full Redis throws events away: set maxmemory-policy noeviction");
