@@ -13,11 +13,12 @@ both_stores!(a_long_replay_is_bounded_in_memory_and_complete);
 
 /// Events stored, in batches.
 const EVENTS: usize = 120_000;
-const BATCH: usize = 1000;
-/// Bytes of their text: all together twice the memory that a replay may take.
-const TEXT: usize = 850;
-/// Kilobytes that the hub may grow by: the embedded store's cache of 48 MB, a page, what the session has taken.
-const GROWTH: u64 = 64 << 10;
+const BATCH: usize = 500;
+/// Bytes of their text: all together far more than the memory that a replay may take.
+const TEXT: usize = 1500;
+/// Kilobytes that the hub may grow by: the embedded store's cache of 48 MB, what it merges meanwhile of what was just
+/// stored, a page, what the session has taken.
+const GROWTH: u64 = 100 << 10;
 /// After which event the client rests, for longer than a live session could.
 const REST: usize = 5000;
 
